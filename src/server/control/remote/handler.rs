@@ -2,6 +2,7 @@
 //!
 //! | state | is done | then |
 //! |---|---|---|
+//! | `Returning` | after the server's death: waits for a program to connect again | `Reading` |
 //! | `Reading` | reads the call's variables | offered: `Held`; no program takes it: `Quieting` |
 //! | `Held` | nothing, until the program has decided or no longer has it | `Quieting` |
 //! | `Quieting` | ends what the program has started for the party to hear | decided: over; else `Looking` |
@@ -18,7 +19,7 @@ use super::told::OfferedCall;
 use super::words::{GivenUp, Line, Words};
 use super::{Chosen, News, Offer, Remotes, Word};
 use crate::control::{Control, left::Left};
-use b2b_call::application::{AppAnswer, AppEvent, AppHandle, Application, WantId, Wants};
+use b2b_call::application::{AppAnswer, AppEvent, AppHandle, Application, Saved, WantId, Wants};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, MediaVerbs, Place};
 use b2b_call::{CallId, LegId};
@@ -27,9 +28,10 @@ use b2b_call::{CallId, LegId};
 const HEADERS: usize = 16 * 1_024;
 /// The timer of [`Hold::next_timeout`].
 const DEADLINE: u32 = 1;
-/// The timer for the next attempt to retrieve a party from hold.
+/// The timer for the next attempt to retrieve a party from hold, and to find a program.
 const AGAIN: u32 = 2;
-/// Number and interval of the attempts, as in `control::hold`.
+/// Number and interval of the attempts, as in `control::hold`. Programs have as long to connect to a server that goes on
+/// after its death.
 const TRIES: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -62,6 +64,22 @@ impl Remote {
     }
 }
 
+impl Remote {
+    fn attends(&self, call: &IncomingCall) -> Attends {
+        Attends {
+            remote: self.clone(),
+            call: call.clone(),
+            at: At::Reading,
+            waits: None,
+            program: None,
+            held: None,
+            line: None,
+            end: End::Over,
+            left: Left::default(),
+        }
+    }
+}
+
 impl ApplicationHandler for Remote {
     fn name(&self) -> &str {
         &self.name
@@ -72,19 +90,12 @@ impl ApplicationHandler for Remote {
         false
     }
 
-    fn begin(&self, call: &IncomingCall, service: &CallService) -> Option<Box<dyn Application>> {
-        Some(Box::new(Attends {
-            remote: self.clone(),
-            call: call.clone(),
-            service: service.clone(),
-            at: At::Reading,
-            waits: None,
-            program: None,
-            held: None,
-            line: None,
-            end: End::Over,
-            left: Left::default(),
-        }))
+    fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
+        Some(Box::new(self.attends(call)))
+    }
+
+    fn load(&self, call: &IncomingCall, _: &Saved) -> Option<Box<dyn Application>> {
+        Some(Box::new(self.attends(call)))
     }
 }
 
@@ -101,7 +112,6 @@ enum End {
 struct Attends {
     remote: Remote,
     call: IncomingCall,
-    service: CallService,
     at: At,
     waits: Option<WantId>,
     /// The program that it will be offered to.
@@ -115,6 +125,8 @@ struct Attends {
 
 /// See the module documentation.
 enum At {
+    /// Number of attempts to find a program.
+    Returning(u32),
     Reading,
     Held(Hold),
     /// Number of attempts to retrieve the party from hold.
@@ -162,6 +174,10 @@ impl Application for Attends {
                 self.begins(wants);
                 Ok(())
             }
+            AppEvent::Resumed => {
+                self.returns(now, 0, wants);
+                Ok(())
+            }
             AppEvent::Answered { want, answer } if Some(want) == self.waits => {
                 self.waits = None;
                 self.came(now, answer, wants)
@@ -175,7 +191,10 @@ impl Application for Attends {
                 Ok(())
             }
             AppEvent::Timer(AGAIN) => {
-                self.resumes(wants);
+                match self.at {
+                    At::Returning(tries) => self.returns(now, tries + 1, wants),
+                    _ => self.resumes(wants),
+                }
                 Ok(())
             }
             AppEvent::Timer(_) => {
@@ -201,14 +220,40 @@ impl Application for Attends {
             });
         }
     }
+
+    /// The program has another connection in the next process, and is offered the call again.
+    fn save(&self) -> Option<Saved> {
+        Saved::of(&())
+    }
 }
 
 impl Attends {
     fn begins(&mut self, wants: &mut Wants) {
+        if !self.finds(wants) {
+            self.is_over(End::Back(Back::NotConnected), wants);
+        }
+    }
+
+    /// Finds a program that takes the call.
+    fn finds(&mut self, wants: &mut Wants) -> bool {
         self.program = self.remote.remotes.choose(self.remote.short());
-        match self.program {
-            Some(_) => self.waits = Some(wants.variables(self.call.call)),
-            None => self.is_over(End::Back(Back::NotConnected), wants),
+        if self.program.is_some() {
+            (self.at, self.waits) = (At::Reading, Some(wants.variables(self.call.call)));
+        }
+        self.program.is_some()
+    }
+
+    /// The process that had the call has ended, and with it the programs' connections.
+    fn returns(&mut self, now: Instant, tries: u32, wants: &mut Wants) {
+        if self.finds(wants) {
+            return;
+        }
+        match tries < TRIES {
+            true => {
+                self.at = At::Returning(tries);
+                wants.set_timer(AGAIN, now + PAUSE);
+            }
+            false => self.is_over(End::Back(Back::NotConnected), wants),
         }
     }
 
@@ -228,7 +273,7 @@ impl Attends {
                 AppAnswer::Truth(false) => HandlerAction::Reject { status: 480, reason: String::new() },
                 answer => answer.action()?,
             }),
-            At::Held(_) | At::Over => {}
+            At::Returning(_) | At::Held(_) | At::Over => {}
         }
         Ok(())
     }
@@ -240,7 +285,7 @@ impl Attends {
         let held = Held::new(&self.remote, program, &self.call);
         // If the call is over, an event below says so.
         wants.enter(call, Place::Program);
-        let (words, line) = Words::new(AppHandle::new(&self.service, wants.me()));
+        let (words, line) = Words::new(AppHandle::new(&self.remote.control.0.parts.service, wants.me()));
         // If the program is disconnected, its words end.
         let _ = held.program.news.send(News::Offer(Offer { call, leg, known, words }));
         self.remote.remotes.0.counters.offered.fetch_add(1, Ordering::Relaxed);
@@ -424,6 +469,7 @@ impl Remote {
             identity: call.identity.clone(),
             source: call.source.to_string(),
             answered: call.answered,
+            resumed: call.resumed,
             variables: variables.iter().cloned().collect(),
             headers,
             verstat: call.who.verstat.clone(),

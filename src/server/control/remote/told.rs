@@ -38,6 +38,9 @@ pub struct OfferedCall {
     pub source: String,
     /// Whether its party has been answered.
     pub answered: bool,
+    /// The server has died and goes on with the call, which a program may have had before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
     /// Names and values of the call's variables.
     pub variables: BTreeMap<String, String>,
     /// Names and values of the header fields of the INVITE, in their order; empty for a party that b2b has
