@@ -1,7 +1,7 @@
-//! The work whose instructions `scripts/instructions.sh` counts: a call through the switch, and an RTP packet
-//! through the relay machine, in virtual time, without sockets and threads.
+//! The work whose instructions `scripts/instructions.sh` counts: a call through the switch, one that is also written for
+//! the next process, and an RTP packet through the relay machine, in virtual time, without sockets and threads.
 //!
-//! usage: cargo bench --bench instructions -- call|packet COUNT
+//! usage: cargo bench --bench instructions -- call|kept|packet COUNT
 
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -9,8 +9,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use b2b::call::CallId;
 use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
 use b2b::call::service::{CallService, DialRequest};
+use b2b::call::switch::keep::{CallStore, WrittenCall};
 use b2b::media::Now;
 use b2b::media::forward::PayloadMap;
 use b2b::media::relay::machine::{Command, Machine, Transmit};
@@ -38,7 +40,28 @@ impl ApplicationHandler for ToBob {
 
 /// Sequential calls: INVITE, answer, BYE from the caller; includes the cost of the two parties.
 fn call(count: u64) {
+    calls(count, Harness::new(Instant::now(), vec![Arc::new(ToBob)]));
+}
+
+/// The same, kept for the process after this one.
+fn kept(count: u64) {
     let mut harness = Harness::new(Instant::now(), vec![Arc::new(ToBob)]);
+    harness.keep_calls(Box::new(Octets::default()));
+    calls(count, harness);
+}
+
+/// Has the octets of the latest call.
+#[derive(Default)]
+struct Octets(Vec<u8>);
+
+impl CallStore for Octets {
+    fn keep(&mut self, _: CallId, written: Option<WrittenCall>) {
+        self.0.clear();
+        self.0.extend(written.into_iter().flat_map(|it| black_box(it.octets)));
+    }
+}
+
+fn calls(count: u64, mut harness: Harness) {
     let (ann, bob) = (harness.party("192.0.2.11:5060"), harness.party("192.0.2.12:5060"));
     for _ in 0..count {
         let usage = harness.call(ann, "bob", Some(SESSION));
@@ -115,11 +138,12 @@ fn main() -> ExitCode {
     let count = words.get(1).and_then(|word| word.parse().ok());
     let work = match words.first().map(String::as_str) {
         Some("call") => call,
+        Some("kept") => kept,
         Some("packet") => packet,
         _ => |_| {},
     };
     let Some(count @ 1..) = count else {
-        eprintln!("usage: cargo bench --bench instructions -- call|packet COUNT");
+        eprintln!("usage: cargo bench --bench instructions -- call|kept|packet COUNT");
         return ExitCode::from(64);
     };
     let begun = cpu();

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Instructions of a call and of a relayed RTP packet, counted by callgrind, so independent of the machine's load. Each
+# Instructions of a call, of one that is also written for the next process, and of a relayed RTP packet, counted by callgrind, so independent of the machine's load. Each
 # is the difference that COUNT more of them make, so start and end do not count.
 # usage: scripts/instructions.sh [--against COMMIT]
 # `--against`: also for that commit, and by how much this tree is dearer. Needs valgrind.
@@ -45,7 +45,7 @@ if [ -n "$against" ]; then
     fi
     build "$work/tree" "$work/then"
 fi
-for row in "call 400" "packet 200000"; do
+for row in "call 400" "kept 400" "packet 200000"; do
     read -r what many <<<"$row"
     now=$(each "$work/now" "$what" "$many")
     if [ -n "$against" ]; then

@@ -36,6 +36,7 @@ use super::notifier::state::NotifierState;
 use super::own::Own;
 use super::recordings::Keeper;
 use super::records;
+use super::survive::{CallKeeper, Keeping};
 use super::voice::client::WebSocketAgents;
 use super::voice::{VoiceDesk, VoiceThreads};
 use super::{certificates, console, queues, seen, settings, signalling, survive, transports};
@@ -53,7 +54,7 @@ use b2b_call::handler::ApplicationHandler;
 use b2b_call::service::CallService;
 use b2b_call::switch::driver::{Jobs, SwitchThread};
 use b2b_call::switch::restore::Surviving;
-use b2b_call::switch::{Switch, SwitchParts, Turn};
+use b2b_call::switch::{Switch, SwitchConfig, SwitchParts, Turn};
 use b2b_sip::endpoint::Transport;
 use b2b_sip::known::KnownSources;
 use b2b_sip::net::{CertifiedPeers, Tls};
@@ -85,7 +86,7 @@ pub struct Server {
     log: Log,
     console: JoinHandle<()>,
     /// Writes the calls that outlive the process.
-    call_keeper: Option<JoinHandle<()>>,
+    call_keeper: Option<Keeping>,
     /// Dropped after the switch, whose messages it sends.
     _exporter: Option<Exporter>,
     /// Dropped after everything that may record.
@@ -200,10 +201,9 @@ impl Server {
         let switch = SwitchThread::start(
             net,
             signalling::endpoint(&config, &admission.known),
-            signalling::switch(&config, last_call),
+            SwitchConfig { resumes: config.survive.is_some(), ..signalling::switch(&config, last_call) },
             parts,
             media_events,
-            surviving,
         )
         .map_err(|error| sip(error.to_string()))?;
         current.listens(switch.sockets().to_vec());
@@ -253,6 +253,7 @@ impl Server {
             places: places.clone(),
             alarms: Alarms::default(),
             hep: hep_counters,
+            survive: call_keeper.as_ref().map(CallKeeper::figures).unwrap_or_default(),
             journals: config.log.call_journals,
             refused: Default::default(),
             web: web.clone(),
@@ -261,8 +262,8 @@ impl Server {
         // After the media threads, so that its descriptors are not in their tables.
         let http = config.http.as_ref().map(|http| HttpServer::start(http, api)).transpose().map_err(sip)?;
         // Last: where the start fails, the calls stay for another one.
-        let call_keeper =
-            call_keeper.map(|keeper| keeper.follow(switch.jobs())).transpose().map_err(thread)?;
+        let call_keeper = call_keeper.map(CallKeeper::follow).transpose().map_err(thread)?;
+        switch.jobs().go_on(surviving);
         Ok(Server {
             call_keeper,
             http,
@@ -378,6 +379,20 @@ impl Server {
         }
     }
 
+    /// Whether the calls go on in the next process, if this one ends at once.
+    pub fn survives(&self) -> bool {
+        self.call_keeper.is_some()
+    }
+
+    /// Ends at once: calls go on in the next process, and nobody is told anything. What has been recorded of ended ones
+    /// is written.
+    pub fn leave(&self) {
+        self.cdr_file.finish(PARTING);
+        if self.ended_calls.as_ref().is_some_and(|store| !store.finish(PARTING)) {
+            tracing::error!("the last ended calls were not written in time");
+        }
+    }
+
     /// Takes no new calls, lets those that are up continue for at most `patience`, then ends them. A signal
     /// on `hurry` ends the wait.
     pub fn stop(self, patience: Duration, hurry: &Receiver<Signal>) {
@@ -409,8 +424,7 @@ impl Server {
         jobs.run_blocking(|_, _, _| {});
         drop(self.http);
         self.switch.stop();
-        // No call is left: none may be taken up again.
-        let _ = self.call_keeper.map(JoinHandle::join);
+        self.call_keeper.into_iter().for_each(Keeping::over);
         self.media.shutdown();
         self.cdr_file.finish(PARTING);
         if let Some((store, accounts)) = store.zip(accounts) {

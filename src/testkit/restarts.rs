@@ -11,7 +11,8 @@ use super::{Endpoint, EndpointConfig, Harness, Switch, Turn, flow};
 use b2b_call::CallId;
 use b2b_call::handler::ApplicationHandler;
 use b2b_call::switch::SwitchParts;
-use b2b_call::switch::restore::{Moved, NotTakenIn};
+use b2b_call::switch::keep::CallStore;
+use b2b_call::switch::restore::{Moved, NotTakenIn, Surviving};
 
 /// The schedule of restarts.
 pub(super) struct Restarts {
@@ -55,6 +56,12 @@ impl Harness {
             self.give(&calls, &mut other);
         }
         Some(other)
+    }
+
+    /// From now on, the calls that have changed are written here at the end of each turn.
+    pub fn keep_calls(&mut self, store: Box<dyn CallStore>) {
+        let turn = &mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
+        Surviving { calls: Vec::new(), store: Some(store) }.go_on(&mut self.switch, turn);
     }
 
     /// All calls as octets.

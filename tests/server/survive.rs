@@ -34,14 +34,22 @@ struct Talk {
 
 fn talk(server: &Server, ann: &Phone, bob: &Phone) -> Talk {
     let asked = ann.ask_for(server.sip, "200");
-    let (invite, peer) = bob.hear("INVITE");
-    let answer = std::thread::scope(|scope| {
-        scope.spawn(|| bob.answer_to(&invite, peer));
+    let (invite, _) = bob.hear("INVITE");
+    answered(server, (ann, asked), (bob, &invite))
+}
+
+/// What ann has asked for, bob answers.
+fn answered(
+    server: &Server,
+    (ann, asked): (&Phone, (String, String)),
+    (bob, invite): (&Phone, &str),
+) -> Talk {
+    let (of_ann, answer) = std::thread::scope(|scope| {
+        scope.spawn(|| bob.answer_to(invite, server.sip));
         let answer = ann.hear("SIP/2.0 200").0;
         (ann.confirmed(&answer, asked, server.sip), answer)
     });
-    let (of_ann, answer) = answer;
-    Talk { of_ann, rtp: [rtp_of(&answer), rtp_of(&invite)] }
+    Talk { of_ann, rtp: [rtp_of(&answer), rtp_of(invite)] }
 }
 
 fn hear_each_other(ann: &Phone, bob: &Phone, talk: &Talk) {
@@ -52,16 +60,20 @@ fn hear_each_other(ann: &Phone, bob: &Phone, talk: &Talk) {
     }
 }
 
-/// Waits until this many calls are in memory. A record begins with its mark at a multiple of 64 octets; then come the
-/// call and the length, which is u32::MAX when the call is over.
-fn written(folder: &Path, calls: usize) {
+/// Waits until this many calls and endpoints are in memory. A record begins with its mark at a multiple of 64 octets; then
+/// come the number, whose highest bit is set in those of endpoints, and the length, which is u32::MAX when it is over.
+fn written(folder: &Path, calls: usize, endpoints: usize) {
     until("the calls in memory", || {
         let octets = fs::read(folder.join("calls")).expect("the memory for calls");
         let mark = octets.get(64..72).filter(|mark| **mark != [0; 8])?;
         let begins = octets.chunks_exact(64).filter(|record| record.starts_with(mark));
-        let latest: BTreeMap<&[u8], bool> =
+        let mut latest: BTreeMap<&[u8], bool> =
             begins.map(|record| (&record[8..16], record[16..20] != [0xff; 4])).collect();
-        (latest.values().filter(|is_there| **is_there).count() == calls).then_some(())
+        latest.remove(&[0xff; 8][..]);
+        let count = |of_endpoint| {
+            latest.iter().filter(|(key, is_there)| **is_there && (key[7] & 0x80 != 0) == of_endpoint).count()
+        };
+        ((count(false), count(true)) == (calls, endpoints)).then_some(())
     });
 }
 
@@ -84,7 +96,7 @@ fn a_bridged_call_goes_on_after_a_kill_and_has_one_record_a_leg() {
     let talk = talk(&server, &ann, &bob);
     let began = Instant::now();
     hear_each_other(&ann, &bob, &talk);
-    written(server.folder.path(), 1);
+    written(server.folder.path(), 1, 2);
 
     let server = start(killed(server));
     assert!(!ann.has_heard("BYE") && !bob.has_heard("BYE"));
@@ -92,7 +104,7 @@ fn a_bridged_call_goes_on_after_a_kill_and_has_one_record_a_leg() {
     let calls = server.get("/calls").json();
     assert_eq!(calls["calls"].as_array().map(Vec::len), Some(1), "{calls}");
     // And once more: it is written anew.
-    written(server.folder.path(), 1);
+    written(server.folder.path(), 1, 2);
     let server = start(killed(server));
     hear_each_other(&ann, &bob, &talk);
     let lasted = began.elapsed();
@@ -107,7 +119,7 @@ fn a_bridged_call_goes_on_after_a_kill_and_has_one_record_a_leg() {
     assert!(records.iter().all(|record| record["duration_ms"].as_u64() >= Some(least)), "{records:?}");
     // What is over stays over.
     until("no call", || server.get("/calls").json()["calls"].as_array().filter(|it| it.is_empty()).map(drop));
-    written(server.folder.path(), 0);
+    written(server.folder.path(), 0, 0);
     let server = start(killed(server));
     assert_eq!(server.get("/calls").json()["calls"].as_array().map(Vec::len), Some(0));
 }
@@ -117,7 +129,7 @@ fn a_call_that_is_too_old_or_whose_port_has_gone_ends_and_others_go_on() {
     let [ann, bob] = ["ann", "bob"].map(Phone::new);
     let server = start(folder("127.0.79.2", &bob, "max_age_s = 1\n"));
     let _talk = talk(&server, &ann, &bob);
-    written(server.folder.path(), 1);
+    written(server.folder.path(), 1, 2);
     let folder = killed(server);
     // Only time makes it too old.
     std::thread::sleep(Duration::from_millis(1_500));
@@ -134,7 +146,7 @@ fn a_call_that_is_too_old_or_whose_port_has_gone_ends_and_others_go_on() {
     // Bob has a second line.
     let stays = talk(&server, &cat, &bob);
     hear_each_other(&ann, &bob, &gone);
-    written(server.folder.path(), 2);
+    written(server.folder.path(), 2, 4);
     let folder = killed(server);
     let taken = std::net::UdpSocket::bind(gone.rtp[1]).expect("the port of the call");
     let server = start(folder);
@@ -151,4 +163,57 @@ fn a_call_that_is_too_old_or_whose_port_has_gone_ends_and_others_go_on() {
     process.wait();
     let server = start(folder);
     assert_eq!(server.get("/calls").json()["calls"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn a_ringing_call_is_answered_after_a_kill() {
+    let [ann, bob] = ["ann", "bob"].map(Phone::new);
+    let server = start(folder("127.0.79.3", &bob, ""));
+    let asked = ann.ask_for(server.sip, "200");
+    let (invite, peer) = bob.hear("INVITE");
+    bob.ring_to(&invite, peer);
+    ann.hear("SIP/2.0 180");
+    written(server.folder.path(), 1, 2);
+    let server = start(killed(server));
+    let talk = answered(&server, (&ann, asked), (&bob, &invite));
+    hear_each_other(&ann, &bob, &talk);
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        ann.hang_up(&talk.of_ann);
+    });
+    let records = until("the records", || Some(records(&server)).filter(|all| all.len() == 2));
+    assert!(records.iter().all(|record| record["disposition"] == "ANSWERED"), "{records:?}");
+    written(server.folder.path(), 0, 0);
+}
+
+/// A menu at 8000: its tone sounds until a key is pressed; 1 leads to bob.
+const MENU: &str = "[[route]]\ncalled = \"8000\"\napp = \"ivr/menu\"\n[[ivr]]\nname = \"menu\"\n\
+    [[ivr.node]]\nname = \"ask\"\nkind = \"menu\"\nprompt = \"tone:440:60000\"\nchoices = { 1 = \"on\" }\n\
+    [[ivr.node]]\nname = \"on\"\nkind = \"transfer\"\nto = \"200\"\n";
+
+#[test]
+fn a_caller_in_a_menu_hears_it_again_after_a_kill_and_is_led_on() {
+    let [ann, bob] = ["ann", "bob"].map(Phone::new);
+    let folder = folder("127.0.79.4", &bob, "");
+    let path = folder.path().join("b2bua.toml");
+    let text = fs::read_to_string(&path).expect("a configuration") + MENU;
+    fs::write(&path, text).expect("a configuration");
+    let server = start(folder);
+    let of_ann = ann.call(server.sip, "8000");
+    let sounds = |packet: &Vec<u8>| packet[12..].iter().any(|sample| *sample != 0xd5);
+    assert!(ann.listen(5).iter().all(sounds));
+    written(server.folder.path(), 1, 1);
+    let server = start(killed(server));
+    ann.packets_by_now();
+    assert!(ann.listen(5).iter().all(sounds), "the menu is played again");
+    let (invite, peer) = std::thread::scope(|scope| {
+        scope.spawn(|| ann.press(&of_ann, 2, '1'));
+        bob.hear("INVITE")
+    });
+    bob.answer_to(&invite, peer);
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        ann.hang_up(&of_ann);
+    });
+    written(server.folder.path(), 0, 0);
 }

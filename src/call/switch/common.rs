@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use foldhash::HashMap;
 use tokio::sync::oneshot;
 
-use tokio::sync::mpsc;
-
 use crate::bus::EventBus;
 use crate::cdr::Cdr;
 use crate::controller::{MediaController, PairPolicy, SrtpRules};
@@ -21,6 +19,7 @@ use crate::service::CallService;
 use crate::service::command::{Reply, Until};
 use crate::switch::admission::AdmissionControl;
 use crate::switch::journal::Journaling;
+use crate::switch::keep::Kept;
 use crate::switch::state::follow::{Follow, Outcome};
 use crate::switch::state::recording::Ending;
 use crate::switch::state::transfer::PassedRefer;
@@ -66,6 +65,9 @@ pub struct SwitchConfig {
     /// The highest number of the calls that ended in an earlier process: those of this one get none of its numbers,
     /// nor those of `max_calls` that it may have had when it was lost. `None`: numbers begin anew.
     pub last_call: Option<CallId>,
+    /// No message is read before [`Jobs::go_on`](super::driver::Jobs::go_on): calls of a process that has ended come
+    /// first.
+    pub resumes: bool,
 }
 
 impl Default for SwitchConfig {
@@ -81,6 +83,7 @@ impl Default for SwitchConfig {
             recording: None,
             journal: false,
             last_call: None,
+            resumes: false,
         }
     }
 }
@@ -129,8 +132,10 @@ pub(crate) struct Common {
     pub config: SwitchConfig,
     pub world: World,
     pub mirror: Option<Mirror>,
-    /// Is told of each call that has sent or received a message.
-    pub changed: Option<mpsc::UnboundedSender<CallId>>,
+    /// Where calls are written for the process after this one.
+    pub kept: Option<Kept>,
+    /// Messages are read.
+    pub reads: bool,
     pub service: CallService,
     /// REFERs passed on, to recognize an INVITE with Replaces that results; the latest last.
     pub passed_refers: Vec<PassedRefer>,

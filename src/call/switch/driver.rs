@@ -83,7 +83,7 @@ pub enum StartError {
 }
 
 impl SwitchThread {
-    /// Binds the sockets and accepts calls from now on. `surviving`: calls of a process that has ended.
+    /// Binds the sockets and accepts calls from now on, or with [`SwitchConfig::resumes`] from [`Jobs::go_on`] on.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -93,7 +93,6 @@ impl SwitchThread {
         config: SwitchConfig,
         parts: SwitchParts,
         media_events: mpsc::UnboundedReceiver<MediaEvent>,
-        surviving: Surviving,
     ) -> Result<Self, StartError> {
         let media_events = forwarded(media_events)?;
         let bus = parts.bus.clone();
@@ -131,7 +130,7 @@ impl SwitchThread {
                 // A spawned task: what wakes the future of `block_on` itself goes through the kernel, with a
                 // write and one more wait for each datagram. After a panic the switch is gone, and requests
                 // to it fail.
-                if !matches!(tokio::spawn(driver.run(stopped, surviving)).await, Ok(Ok(()))) {
+                if !matches!(tokio::spawn(driver.run(stopped)).await, Ok(Ok(()))) {
                     broken.has_panicked("calls");
                 }
             });
@@ -170,7 +169,7 @@ impl SwitchThread {
             ..EndpointConfig::new(rand::random())
         };
         let config = SwitchConfig { domain: bind.ip().to_string(), ..SwitchConfig::default() };
-        SwitchThread::start(NetConfig::new(bind), endpoint, config, parts, media_events, Surviving::default())
+        SwitchThread::start(NetConfig::new(bind), endpoint, config, parts, media_events)
     }
 
     /// The handle for calls.
@@ -249,6 +248,12 @@ impl Jobs {
         self.send(job)?.blocking_recv().ok()
     }
 
+    /// The calls of a process that has ended go on, before any message is read. Does not wait for it.
+    pub fn go_on(&self, surviving: Surviving) {
+        // A thread that has ended has no calls.
+        let _ = self.send(|switch, t, _| surviving.go_on(switch, t));
+    }
+
     fn send<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Switch, &mut Turn<'_>, NetCounters) -> T + Send + 'static,
@@ -299,9 +304,10 @@ enum Step {
 }
 
 impl Driver {
-    async fn run(mut self, mut stopped: oneshot::Receiver<()>, surviving: Surviving) -> Result<(), Panicked> {
-        let worked = Guarded::new(Box::pin(self.work(&mut stopped, surviving))).await;
-        if worked.is_err() {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> Result<(), Panicked> {
+        let worked = Guarded::new(Box::pin(self.work(&mut stopped))).await;
+        // Calls that are kept go on in the next process.
+        if worked.is_err() && self.switch.common.kept.is_none() {
             self.break_up().await;
         }
         self.attempt(|switch, t| switch.finish_histories(t));
@@ -334,8 +340,7 @@ impl Driver {
         let _ = catch_unwind(AssertUnwindSafe(|| self.turn(act)));
     }
 
-    async fn work(&mut self, stopped: &mut oneshot::Receiver<()>, surviving: Surviving) {
-        self.turn(|switch, t| surviving.go_on(switch, t));
+    async fn work(&mut self, stopped: &mut oneshot::Receiver<()>) {
         loop {
             while let Some(task) = self.switch.poll_task().or_else(|| self.switch.poll_beside()) {
                 let done = self.done.clone();
@@ -356,7 +361,7 @@ impl Driver {
                         (&mut self.commands, &mut self.jobs, &mut self.results, &mut self.media_events);
                     poll_step(context, queues, &mut self.timer, &mut self.armed_for, due)
                 }) => self.step(step),
-                event = self.stack.next_event() => self.turn(|switch, t| switch.sip_event(t, event)),
+                event = self.stack.next_event(), if self.switch.common.reads => self.turn(|switch, t| switch.sip_event(t, event)),
             }
         }
     }

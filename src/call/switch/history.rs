@@ -63,10 +63,6 @@ impl Switch {
         let call = self.common.world.history.message(seen);
         if let Some(call) = call {
             self.common.journal_message(call, seen);
-            // A closed receiver is no error.
-            if let Some(changed) = &self.common.changed {
-                let _ = changed.send(call);
-            }
         }
         if let Some(mirror) = &mut self.common.mirror {
             mirror(seen, call.is_some_and(|call| self.common.world.history.trace(call, seen.at).is_some()));

@@ -16,7 +16,8 @@
 //! - `calls`: the table of calls, with look-up by leg, bridge, dialog or media endpoint; `input`: the inputs, each of
 //!   which goes to its call; `outside`: carries out the effects of steps, and answers their questions; `incoming`:
 //!   INVITEs that start a call; `pair`: what concerns two calls
-//! - `snapshot`, `history`: calls for readers; `export`: calls as bytes; `restore`: calls that continue from them
+//! - `snapshot`, `history`: calls for readers; `export`: calls as bytes; `keep`: writes those that change; `restore`: calls
+//!   that continue from them
 
 pub mod admission;
 mod calls;
@@ -29,6 +30,7 @@ mod history;
 mod incoming;
 mod input;
 mod journal;
+pub mod keep;
 mod outside;
 mod pair;
 pub mod replay;
@@ -93,6 +95,7 @@ impl Switch {
         if let Some(last) = config.last_call {
             calls.go_on_after(last, config.max_calls);
         }
+        let reads = !config.resumes;
         let common = Common {
             config,
             world: World {
@@ -103,7 +106,8 @@ impl Switch {
                 listeners: HashMap::default(),
             },
             mirror: None,
-            changed: None,
+            kept: None,
+            reads,
             service: CallService::new(commands),
             passed_refers: Vec::new(),
             timers: TimerQueue::default(),
@@ -343,7 +347,10 @@ impl Switch {
     /// A step of this call; `None`: it is over.
     pub(crate) fn step(&mut self, call: CallId) -> Option<CallStep<'_>> {
         let (of_id, index) = self.calls.one(call)?;
-        let Common { config, world, out, .. } = &mut self.common;
+        let Common { config, world, out, kept, .. } = &mut self.common;
+        if let Some(kept) = kept {
+            kept.changes(call);
+        }
         Some(CallStep { id: call, call: of_id, index, config, asks: world, out })
     }
 

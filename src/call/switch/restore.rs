@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use tokio::sync::mpsc;
 
 use crate::application::Saved;
 use crate::controller::{EndpointId, MediaError};
@@ -17,6 +16,7 @@ use crate::service::command::{read_replies, write_replies};
 use crate::switch::Switch;
 use crate::switch::calls::Generations;
 use crate::switch::export::{NotWritten, Octets, VERSION};
+use crate::switch::keep::{CallStore, Kept};
 use crate::switch::replay::nobody::nobody;
 use crate::switch::state::call::Call;
 use crate::switch::state::input::CallInput;
@@ -87,6 +87,8 @@ pub struct Moved {
 
 /// A call of a process that has ended. Not `Debug`: it has the keys of its media.
 pub struct Survivor {
+    /// Its number in that process.
+    pub call: CallId,
     /// What [`Switch::write_call`] gave.
     pub octets: Bytes,
     /// What has changed since.
@@ -95,22 +97,27 @@ pub struct Survivor {
     pub ends: Option<String>,
 }
 
-/// Calls of a process that has ended, and who hears of the calls of this one.
+/// Calls of a process that has ended, and where those of this one are written.
 #[derive(Default)]
 pub struct Surviving {
-    /// The calls, which are taken in before any message is read.
+    /// The calls.
     pub calls: Vec<Survivor>,
-    /// Is told of each call that has sent or received a message.
-    pub changed: Option<mpsc::UnboundedSender<CallId>>,
+    /// `None`: nowhere.
+    pub store: Option<Box<dyn CallStore>>,
 }
 
 impl Surviving {
-    /// Has the calls go on in this switch, each by itself.
+    /// Has the calls go on in this switch, each by itself; then it reads messages.
     pub fn go_on(self, switch: &mut Switch, t: &mut Turn<'_>) {
-        let Surviving { calls, changed } = self;
-        for Survivor { octets, moved, ends } in calls {
+        let Surviving { calls, store } = self;
+        switch.common.kept = store.map(Kept::new);
+        for Survivor { call, octets, moved, ends } in calls {
             match (switch.take_in(t, &octets, &moved), ends) {
-                (Ok(_), None) => {}
+                (Ok(calls), None) => {
+                    // Their endpoints have other numbers here.
+                    let kept = switch.common.kept.iter_mut();
+                    kept.for_each(|kept| calls.iter().for_each(|call| kept.changes(*call)));
+                }
                 (Ok(calls), Some(why)) => {
                     let of_calls = calls.iter().filter_map(|call| switch.calls.get(*call));
                     let legs: Vec<_> = of_calls.flat_map(|it| it.legs.ids()).collect();
@@ -120,39 +127,14 @@ impl Surviving {
                     }
                 }
                 (Err(error), _) => {
-                    tracing::error!("a call of the process before does not go on: {error}");
+                    tracing::error!("call {} of the process before does not go on: {error}", call.0);
                     for endpoint in moved.endpoints.values() {
                         switch.common.world.parts.controller.release_endpoint(*endpoint);
                     }
                 }
             }
         }
-        switch.common.changed = changed;
-    }
-}
-
-/// A call that can go on in another process.
-pub struct WrittenCall {
-    /// As of [`Switch::write_call`].
-    pub octets: Vec<u8>,
-    /// The media endpoints that it needs there.
-    pub endpoints: Vec<EndpointId>,
-}
-
-impl WrittenCall {
-    /// A call as it is now; `None`: it is over.
-    ///
-    /// # Errors
-    /// A value cannot be written.
-    pub fn of(
-        switch: &Switch,
-        now: Instant,
-        sip: &Endpoint,
-        call: CallId,
-    ) -> Result<Option<WrittenCall>, NotWritten> {
-        let Some(it) = switch.calls.get(call) else { return Ok(None) };
-        let endpoints = it.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
-        Ok(Some(WrittenCall { octets: switch.write_call(now, sip, call)?, endpoints }))
+        switch.common.reads = true;
     }
 }
 
@@ -263,7 +245,8 @@ impl Switch {
         self.calls.go_on_behind(seen.generations);
         self.calls.renumber(&mut numbers);
         let read = || written::renamed(names, || read_replies(replies, read));
-        let (read, numbers) = numbers::renumbered(numbers, read);
+        let channels = self.common.world.parts.admission.channels().unwrap_or_default();
+        let (read, numbers) = numbers::renumbered(numbers, || channels.taking(read));
         let read = read?;
         let mut programs: HashMap<Key, Bytes> = read.programs.into_iter().collect();
         let taken: Vec<CallId> = read.calls.iter().map(|(id, _)| *id).collect();
@@ -301,7 +284,7 @@ impl Switch {
         self.common.service = from.common.service.clone();
         (self.common.takes, self.common.mirror, self.common.out.counters) =
             (from.common.takes, from.common.mirror.take(), from.common.out.counters);
-        self.common.changed = from.common.changed.take();
+        (self.common.kept, self.common.reads) = (from.common.kept.take(), from.common.reads);
         std::mem::swap(&mut self.common.out.rows, &mut from.common.out.rows);
         self.common.applications = std::mem::take(&mut from.common.applications);
         self.common.parting = std::mem::take(&mut from.common.parting);

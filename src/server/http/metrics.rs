@@ -18,6 +18,7 @@ use crate::ended_calls::DISPOSITIONS;
 use crate::in_force::registrar;
 use crate::notifier::state::NotifierCounters;
 use crate::registrar::RegistrarCounters;
+use crate::survive::figures::Survival;
 use b2b_app::voice_agent::AgentCalls;
 use b2b_base::util::{panics, process};
 use b2b_call::call_fsm::CallState;
@@ -89,6 +90,7 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     );
     voices(&mut page, &api);
     media_servers(&mut page, &api);
+    survive(&mut page, &api);
     held(&mut page, &seen, &api);
     Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], page.finish()))
 }
@@ -360,6 +362,20 @@ fn media_servers(page: &mut Page, api: &Api) {
     );
     let load = each(|it| it.load.endpoints);
     page.each("b2b_media_server_load", "server", Kind::Gauge, "All legs at a media server.", load);
+}
+
+/// Calls that outlive the server, if it keeps them.
+fn survive(page: &mut Page, api: &Api) {
+    let Survival { on: true, covered, not_covered, octets, before, .. } = api.survive.view() else { return };
+    let help = "Calls that would go on in the next process, or not.";
+    let states = [("covered", covered), ("not_covered", not_covered)];
+    page.each("b2b_survive_calls", "state", Kind::Gauge, help, states);
+    page.one("b2b_survive_octets", Kind::Gauge, "Memory that their records use.", octets);
+    if let Some(before) = before {
+        let help = "Calls that the start of this process found, by what became of them.";
+        let results = [("went_on", before.went_on), ("ended", before.ended.len())];
+        page.each("b2b_survive_found_calls", "result", Kind::Gauge, help, results);
+    }
 }
 
 /// Everything that is held for calls; without calls, all of it returns to zero.

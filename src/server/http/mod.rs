@@ -60,6 +60,7 @@ mod remote;
 mod routes;
 mod said;
 mod source;
+mod survive;
 mod text;
 mod users;
 
@@ -86,6 +87,7 @@ use super::hep::HepCounters;
 use super::http_client::HttpClient;
 use super::media::Media;
 use super::meeting_places::MeetingPlaces;
+use super::survive::figures::SurviveFigures;
 use super::voice::VoiceDesk;
 use crate::config::Http;
 use crate::config::tokens::MainToken;
@@ -128,6 +130,7 @@ pub struct Api {
     pub places: MeetingPlaces,
     pub alarms: alarms::Alarms,
     pub hep: HepCounters,
+    pub survive: SurviveFigures,
     /// Whether calls have journals.
     pub journals: bool,
     pub refused: refused::Refused,

@@ -11,11 +11,12 @@ use utoipa::openapi::schema::Schema;
 use super::{
     Api, alarms, asyncapi, call_routes, calls, capture, commands, control, ended_calls, events, gateways,
     health, journal, metrics, openapi, originate, places, queues, recording, recordings, registrations,
-    remote, users,
+    remote, survive, users,
 };
 use crate::config::tokens::Scope;
 use crate::control::{Order, Status};
 use crate::ended_calls::Found;
+use crate::survive::figures::Survival;
 use b2b_app::queue::machine::view::{AgentView, QueueView};
 
 /// Text of the program.
@@ -235,6 +236,13 @@ pub fn routes() -> Vec<Route> {
             remote::stream,
         )
         .status(101),
+        get(
+            "/survive",
+            read,
+            "Calls that outlive the server: those covered, and what the last start found.",
+            survive::view,
+        )
+        .gives::<Survival>(),
         get("/registrations", read, "Registrations.", registrations::list)
             .asks(&["user", "after", "limit"])
             .gives::<registrations::Registrations>(),

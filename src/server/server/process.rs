@@ -84,6 +84,14 @@ pub fn run(config: ServerConfig, read: &Reload, own: Own) -> anyhow::Result<u8> 
             server.stop(patience, &signals);
             Ok(Exit::Ok as u8)
         }
+        Some(thread) if server.survives() => {
+            tracing::error!(
+                "thread {thread} panicked: the server exits, and its calls go on in the next one"
+            );
+            server.leave();
+            // Nothing is dropped: that would end calls.
+            std::process::exit(Exit::Panic as i32)
+        }
         Some(thread) => {
             tracing::error!("thread {thread} panicked: the server exits");
             server.stop(Duration::ZERO, &signals);

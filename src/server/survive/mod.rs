@@ -1,41 +1,61 @@
-//! Calls that outlive this process: a thread writes them to memory that the next process finds, and that one takes them
-//! up before it reads any message.
+//! Calls that outlive this process: they are written to memory that the next process finds, and that one takes them up
+//! before it reads any message. The calls' thread writes calls, before the messages of the turn leave; another one their
+//! media.
 //!
-//! - `store`: the records
+//! - `store`: the records; `figures`: what is covered, and what the last start found
 
+pub(super) mod figures;
 mod store;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::{self, error::TryRecvError};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::media::Media;
 use crate::config::Survive;
 use b2b_call::CallId;
 use b2b_call::controller::{EmbeddedController, EndpointId, MediaController};
-use b2b_call::switch::driver::Jobs;
-use b2b_call::switch::restore::{Moved, Surviving, Survivor, WrittenCall};
+use b2b_call::switch::keep::{CallStore, WrittenCall};
+use b2b_call::switch::restore::{Moved, Surviving, Survivor};
+use figures::{ProcessBefore, SurviveFigures};
 use store::{Boot, Store, StoreError};
 
-/// How often every call is written again, whatever happens in it: its packets go on.
+/// How often media is written again, whatever happens in its call: its packets go on.
 const REFRESH: Duration = Duration::from_secs(5);
+
+/// How often it is written that this process lives, so that the next one knows for how long none did.
+const LIVES: Duration = Duration::from_secs(1);
+/// The number of that record, and the bit in those of endpoints, which no call's has.
+const ALIVE: u64 = u64::MAX;
+const OF_ENDPOINT: u64 = 1 << 63;
 
 /// A call as it is kept.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     /// When it was written, in milliseconds since the start of the system.
     written_ms: u64,
-    call: Vec<u8>,
-    /// What it has of media, under the numbers in `call`.
-    endpoints: Vec<(EndpointId, Vec<u8>)>,
+    call: Bytes,
+    /// Its endpoints: their numbers in it, and those of their records.
+    endpoints: Vec<(EndpointId, EndpointId)>,
 }
+
+/// An endpoint as it is kept. In the next process others have its number: its call tells them apart.
+#[derive(Serialize, Deserialize)]
+struct KeptMedia {
+    call: u64,
+    media: Bytes,
+}
+
+/// Why a call does not go on whose endpoint has no record.
+const NO_MEDIA: &str = "its media was not written yet";
 
 /// Why calls cannot outlive this process.
 #[derive(Debug, thiserror::Error)]
@@ -51,11 +71,64 @@ pub(super) enum SurviveError {
     Boot(io::Error),
 }
 
-/// Writes calls while they change.
+/// The memory, which the calls' thread and the one for media write to.
+type Shared = Arc<Mutex<Store>>;
+
+/// Writes media, and that this process lives.
 pub(super) struct CallKeeper {
-    store: Store,
+    store: Shared,
+    figures: SurviveFigures,
     media: Arc<EmbeddedController>,
-    changed: mpsc::UnboundedReceiver<CallId>,
+    changed: mpsc::UnboundedReceiver<Changed>,
+    endpoints: HashMap<CallId, Vec<EndpointId>>,
+}
+
+/// A call has been written, with these endpoints; none: it is over.
+struct Changed {
+    call: CallId,
+    endpoints: Vec<EndpointId>,
+}
+
+/// Writes calls, on their thread.
+struct WithinTurns {
+    store: Shared,
+    figures: SurviveFigures,
+    changed: mpsc::UnboundedSender<Changed>,
+}
+
+impl CallStore for WithinTurns {
+    fn keep(&mut self, call: CallId, written: Option<WrittenCall>) {
+        let endpoints = match written {
+            Some(WrittenCall { octets, endpoints }) => {
+                let own = endpoints.iter().map(|it| (*it, *it)).collect();
+                let kept = Kept { written_ms: now_ms(), call: octets.into(), endpoints: own };
+                self.figures.covers(call, put(&self.store, call.0, &kept));
+                endpoints
+            }
+            None => {
+                locked(&self.store).remove(call.0);
+                self.figures.covers(call, true);
+                Vec::new()
+            }
+        };
+        // A thread that has ended writes nothing more.
+        let _ = self.changed.send(Changed { call, endpoints });
+    }
+}
+
+fn locked(store: &Shared) -> MutexGuard<'_, Store> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes a record. One that cannot be written is told, and there is none: `false`.
+fn put(store: &Shared, key: u64, kept: &impl Serialize) -> bool {
+    let octets = rmp_serde::to_vec_named(kept).map_err(|error| error.to_string());
+    let put = |octets: Vec<u8>| locked(store).put(key, &octets).map_err(|error| error.to_string());
+    let Err(why) = octets.and_then(put) else { return true };
+    let what = if key & OF_ENDPOINT == 0 { "call" } else { "endpoint" };
+    tracing::warn!("{what} {} would not outlive this process: {why}", key & !OF_ENDPOINT);
+    locked(store).remove(key);
+    false
 }
 
 /// The start of the system.
@@ -80,127 +153,188 @@ fn now_ms() -> u64 {
 pub(super) fn begin(settings: &Survive, media: &Media) -> Result<(CallKeeper, Surviving), SurviveError> {
     let Media::Embedded(media) = media else { return Err(SurviveError::Media) };
     let (mut store, kept) = Store::open(&settings.file, settings.size, boot().map_err(SurviveError::Boot)?)?;
-    let mut calls = Vec::new();
-    for (key, octets) in kept {
+    let mut kept: HashMap<u64, Bytes> = kept.into_iter().collect();
+    let alive = kept.remove(&ALIVE).and_then(|octets| rmp_serde::from_slice(&octets).ok());
+    let away = Duration::from_millis(alive.map_or(0, |alive: u64| now_ms().saturating_sub(alive)));
+    let mut of_calls: Vec<u64> = kept.keys().copied().filter(|key| key & OF_ENDPOINT == 0).collect();
+    of_calls.sort_unstable();
+    let mut restoring = Restoring { media, store: &mut store, kept, used: HashSet::new() };
+    let calls: Vec<_> =
+        of_calls.into_iter().filter_map(|key| restoring.call(key, away, settings.max_age)).collect();
+    let Restoring { kept, used, .. } = restoring;
+    // Endpoints that no call has.
+    for key in kept.into_keys().filter(|key| key & OF_ENDPOINT != 0 && !used.contains(key)) {
+        store.remove(key);
+    }
+    let (told, changed) = mpsc::unbounded_channel();
+    let store = Arc::new(Mutex::new(store));
+    let figures = SurviveFigures::new(store.clone(), alive.map(|_| ProcessBefore::of(away, &calls)));
+    let within_turns = WithinTurns { store: store.clone(), figures: figures.clone(), changed: told };
+    let keeper = CallKeeper { store, figures, media: media.clone(), changed, endpoints: HashMap::new() };
+    Ok((keeper, Surviving { calls, store: Some(Box::new(within_turns)) }))
+}
+
+/// The calls of the process before.
+struct Restoring<'a> {
+    media: &'a EmbeddedController,
+    store: &'a mut Store,
+    kept: HashMap<u64, Bytes>,
+    /// The records of this process' endpoints.
+    used: HashSet<u64>,
+}
+
+impl Restoring<'_> {
+    /// A call, with its media; `None`: it cannot be read.
+    fn call(&mut self, key: u64, away: Duration, max_age: Duration) -> Option<Survivor> {
+        let octets = self.kept.remove(&key)?;
         let mut kept: Kept = match rmp_serde::from_slice(&octets) {
             Ok(kept) => kept,
             Err(error) => {
                 tracing::error!("call {key} of the process before cannot be read: {error}");
-                store.remove(key);
-                continue;
+                self.store.remove(key);
+                return None;
             }
         };
         let age = Duration::from_millis(now_ms().saturating_sub(kept.written_ms));
         let mut moved = Moved { written: Instant::now().checked_sub(age), ..Moved::default() };
-        let goes_on = match age > settings.max_age {
-            true => Err(format!("the server was away for {} s", age.as_secs())),
-            false => reopen(media, &mut kept, &mut moved.endpoints)
-                .and_then(|()| rmp_serde::to_vec_named(&kept).map_err(|error| error.to_string()))
-                .and_then(|octets| store.put(key, &octets).map_err(|error| error.to_string())),
+        let goes_on = match away > max_age {
+            true => Err(format!("the server was away for {} s", away.as_secs())),
+            false => self.reopen(key, &mut kept, &mut moved.endpoints),
         };
-        let ends = goes_on
-            .and_then(|()| media.start_restored(&moved.endpoints).map_err(|error| error.to_string()))
-            .err();
+        let start = |()| self.media.start_restored(&moved.endpoints).map_err(|error| error.to_string());
+        let ends = goes_on.and_then(start).err();
         match &ends {
             None => tracing::info!(
-                "call {key} of the process before goes on, {} ms after it was written",
-                age.as_millis()
+                "call {key} of the process before goes on, {} ms after its end",
+                away.as_millis()
             ),
             Some(why) => {
                 tracing::warn!("call {key} of the process before ends: {why}");
-                store.remove(key);
+                self.store.remove(key);
                 for (_, restored) in moved.endpoints.drain() {
-                    media.release_endpoint(restored);
+                    self.store.remove(restored.0 | OF_ENDPOINT);
+                    self.media.release_endpoint(restored);
                 }
                 // Here the numbers of before may be those of other calls.
-                let nobodys = |before: EndpointId| EndpointId(before.0 | 1 << 63);
+                let nobodys = |before: EndpointId| EndpointId(before.0 | OF_ENDPOINT);
                 moved.endpoints.extend(kept.endpoints.iter().map(|(before, _)| (*before, nobodys(*before))));
             }
         }
-        calls.push(Survivor { octets: kept.call.into(), moved, ends });
+        Some(Survivor { call: CallId(key), octets: kept.call, moved, ends })
     }
-    let (told, changed) = mpsc::unbounded_channel();
-    Ok((CallKeeper { store, media: media.clone(), changed }, Surviving { calls, changed: Some(told) }))
+
+    /// Opens the endpoints of a call, and writes them anew before anything is sent: no number of a packet is used twice,
+    /// whenever this process ends.
+    fn reopen(
+        &mut self,
+        key: u64,
+        kept: &mut Kept,
+        endpoints: &mut HashMap<EndpointId, EndpointId>,
+    ) -> Result<(), String> {
+        for (before, record) in &mut kept.endpoints {
+            let octets = self.kept.get(&(record.0 | OF_ENDPOINT)).ok_or(NO_MEDIA)?;
+            let KeptMedia { call, media } =
+                rmp_serde::from_slice(octets).map_err(|error| error.to_string())?;
+            if call != key {
+                return Err(NO_MEDIA.to_owned());
+            }
+            let restored = self.media.restore_endpoint(&media);
+            let restored = pollster::block_on(restored).map_err(|error| error.to_string())?;
+            endpoints.insert(*before, restored);
+            let written = pollster::block_on(self.media.write_endpoint(restored));
+            let of_endpoint = restored.0 | OF_ENDPOINT;
+            self.used.insert(of_endpoint);
+            let media = written.map_err(|error| error.to_string())?.into();
+            let written = rmp_serde::to_vec_named(&KeptMedia { call: key, media });
+            let written = written.map_err(|error| error.to_string())?;
+            self.store.put(of_endpoint, &written).map_err(|error| error.to_string())?;
+            *record = restored;
+        }
+        // Until the calls' thread writes it, this process may end, too.
+        let octets = rmp_serde::to_vec_named(kept).map_err(|error| error.to_string())?;
+        self.store.put(key, &octets).map_err(|error| error.to_string())
+    }
 }
 
-/// Opens the endpoints of a call, and writes them anew before anything is sent: no number of a packet is used twice,
-/// whenever this process ends.
-fn reopen(
-    media: &EmbeddedController,
-    kept: &mut Kept,
-    endpoints: &mut HashMap<EndpointId, EndpointId>,
-) -> Result<(), String> {
-    for (before, octets) in &mut kept.endpoints {
-        let restored = media.restore_endpoint(octets);
-        let restored = pollster::block_on(restored).map_err(|error| error.to_string())?;
-        endpoints.insert(*before, restored);
-        let written = media.write_endpoint(restored);
-        *octets = pollster::block_on(written).map_err(|error| error.to_string())?;
+/// The thread that writes media.
+pub(super) struct Keeping {
+    store: Shared,
+    thread: JoinHandle<()>,
+}
+
+impl Keeping {
+    /// The calls' thread has ended every call: none is left to be taken up.
+    pub fn over(self) {
+        // A panic of it has been reported.
+        let _ = self.thread.join();
+        locked(&self.store).clear();
     }
-    Ok(())
 }
 
 impl CallKeeper {
-    /// Writes calls until the calls' thread has ended, which has ended every call: none is left to be taken up.
+    /// What is covered, and what the start found.
+    pub fn figures(&self) -> SurviveFigures {
+        self.figures.clone()
+    }
+
+    /// Writes media until the calls' thread has ended.
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub fn follow(mut self, jobs: Jobs) -> io::Result<JoinHandle<()>> {
+    pub fn follow(self) -> io::Result<Keeping> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let run = move || {
-            runtime.block_on(self.run(&jobs));
-            self.store.clear();
-        };
-        std::thread::Builder::new().name("survive".into()).spawn(run)
+        let store = self.store.clone();
+        let run = move || runtime.block_on(self.run());
+        Ok(Keeping { store, thread: std::thread::Builder::new().name("survive".into()).spawn(run)? })
     }
 
-    async fn run(&mut self, jobs: &Jobs) {
-        let mut refresh = interval(REFRESH);
-        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut changed, mut due) = (BTreeSet::new(), VecDeque::new());
+    async fn run(mut self) {
+        let (mut refresh, mut lives) = (interval(REFRESH), interval(LIVES));
+        for every in [&mut refresh, &mut lives] {
+            every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        // What has changed comes before what is only older.
+        let (mut changed, mut due) = (BTreeMap::new(), VecDeque::new());
         loop {
-            // What has changed comes before what is only older.
-            let next = changed.pop_first().or_else(|| due.pop_front());
-            if let Some(call) = next
-                && let Err(why) = self.keep(jobs, call).await
-            {
-                tracing::warn!("call {} would not outlive this process: {why}", call.0);
-                self.store.remove(call.0);
-            }
-            loop {
-                match self.changed.try_recv() {
-                    Ok(call) => drop(changed.insert(call)),
-                    Err(TryRecvError::Disconnected) => return,
-                    Err(TryRecvError::Empty) => break,
-                }
-            }
-            if !changed.is_empty() || !due.is_empty() {
-                continue;
+            if let Some((endpoint, call)) = changed.pop_first().or_else(|| due.pop_front()) {
+                self.write(endpoint, call).await;
             }
             tokio::select! {
-                call = self.changed.recv() => match call {
-                    Some(call) => drop(changed.insert(call)),
+                biased;
+                told = self.changed.recv() => match told {
+                    Some(told) => self.told(told, &mut changed),
                     None => return,
                 },
-                _ = refresh.tick() => due.extend(self.store.keys().map(CallId)),
+                _ = lives.tick() => drop(put(&self.store, ALIVE, &now_ms())),
+                _ = refresh.tick() => {
+                    let of_call = |(call, all): (&CallId, &Vec<EndpointId>)| {
+                        let call = *call;
+                        all.clone().into_iter().map(move |endpoint| (endpoint, call))
+                    };
+                    due.extend(self.endpoints.iter().flat_map(of_call));
+                }
+                () = std::future::ready(()), if !changed.is_empty() || !due.is_empty() => {}
             }
         }
     }
 
-    /// Writes a call as it is now.
-    async fn keep(&mut self, jobs: &Jobs, call: CallId) -> Result<(), String> {
-        let write = jobs.run(move |switch, t, _| (now_ms(), WrittenCall::of(switch, t.now, t.sip, call)));
-        let Some((written_ms, written)) = write.await else { return Ok(()) };
-        let Some(WrittenCall { octets, endpoints }) = written.map_err(|error| error.to_string())? else {
-            self.store.remove(call.0);
-            return Ok(());
+    /// A call has been written: its endpoints may have changed.
+    fn told(&mut self, Changed { call, endpoints }: Changed, changed: &mut BTreeMap<EndpointId, CallId>) {
+        changed.extend(endpoints.iter().map(|endpoint| (*endpoint, call)));
+        let before = match endpoints.is_empty() {
+            true => self.endpoints.remove(&call),
+            false => self.endpoints.insert(call, endpoints.clone()),
         };
-        let mut kept = Kept { written_ms, call: octets, endpoints: Vec::with_capacity(endpoints.len()) };
-        for endpoint in endpoints {
-            let media = self.media.write_endpoint(endpoint).await.map_err(|error| error.to_string())?;
-            kept.endpoints.push((endpoint, media));
+        for gone in before.unwrap_or_default().into_iter().filter(|it| !endpoints.contains(it)) {
+            changed.remove(&gone);
+            locked(&self.store).remove(gone.0 | OF_ENDPOINT);
         }
-        let octets = rmp_serde::to_vec_named(&kept).map_err(|error| error.to_string())?;
-        self.store.put(call.0, &octets).map_err(|error| error.to_string())
+    }
+
+    /// Writes an endpoint as it is now. One that is released is of a call that has changed again.
+    async fn write(&self, endpoint: EndpointId, call: CallId) {
+        if let Ok(media) = self.media.write_endpoint(endpoint).await {
+            put(&self.store, endpoint.0 | OF_ENDPOINT, &KeptMedia { call: call.0, media: media.into() });
+        }
     }
 }

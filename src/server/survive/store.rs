@@ -190,13 +190,19 @@ impl Store {
         Ok((store, kept))
     }
 
+    /// The octets in use of one half, and those that it has.
+    pub fn room(&self) -> (usize, usize) {
+        let stay: usize = self.latest.values().map(|place| room(place.length)).sum();
+        (ALIGN + stay, self.half(self.half).len())
+    }
+
     /// The numbers of the records.
     pub fn keys(&self) -> impl Iterator<Item = u64> {
         self.latest.keys().copied()
     }
 
     /// Removes all records, at once.
-    pub fn clear(mut self) {
+    pub fn clear(&mut self) {
         for half in [0, 1] {
             self.half_mut(half)[..ALIGN].fill(0);
         }
@@ -354,7 +360,7 @@ mod tests {
         // What does not fit in leaves everything as it is.
         assert_eq!(store.put(5, &[1; 40_000]), Err(Full));
         drop(store);
-        let (store, again) = open(&path);
+        let (mut store, again) = open(&path);
         assert_eq!(again, kept);
         let other_size = || Store::open(&path, 32 * 1_024, BOOT).unwrap().1.len();
         store.clear();

@@ -12,10 +12,10 @@ use crate::service::command::{Command, Reply};
 use crate::service::{CallError, Prompted, Watched};
 use crate::switch::Switch;
 use crate::switch::common::Common;
+use crate::switch::keep::keep;
 use crate::switch::state::waits::Found;
 use crate::switch::turn::Turn;
 use crate::switch::work::applications::{Running, Timer};
-use crate::switch::work::slots::Key;
 use crate::switch::work::tasks::{Answered, Came, Done, Guarded, MediaResult, Panicked, Program, Recorded};
 use crate::{CallId, LegId};
 
@@ -54,8 +54,8 @@ impl Switch {
         }
     }
 
-    /// Delivers all queued events to applications and carries out their requests, until no event is left.
-    /// Must be called after each turn. `false`: there was none.
+    /// Delivers all queued events to applications and carries out their requests, until no event is left; then what has
+    /// changed is kept. Must be called after each turn, before its messages leave. `false`: there was no event.
     pub fn step_applications(&mut self, t: &mut Turn<'_>) -> bool {
         let mut has_stepped = false;
         while let Ok((app, event)) = self.common.applications.events.try_recv() {
@@ -63,6 +63,7 @@ impl Switch {
             self.step_application(t, app, event);
             self.carry_out(t);
         }
+        keep(self, t);
         has_stepped
     }
 
@@ -84,8 +85,8 @@ impl Switch {
         }
         let (wanted, last, decision) = wants.into_parts();
         it.last = last;
-        if let Some(request) = it.decides {
-            self.common.has_changed(request);
+        if let (Some(kept), Some(request)) = (&mut self.common.kept, it.decides) {
+            self.common.work.call_of(request).into_iter().for_each(|call| kept.changes(call));
         }
         for want in wanted {
             self.carry_out_want(t, app, want);
@@ -334,15 +335,6 @@ impl Common {
                 Timer::Own(timer) => self.applications.tell(app, AppEvent::Timer(timer)),
                 Timer::Parting => self.take_from_application(app),
             }
-        }
-    }
-
-    /// The application that decides this request has changed.
-    fn has_changed(&self, request: Key) {
-        let Some(changed) = &self.changed else { return };
-        if let Some(call) = self.work.call_of(request) {
-            // A closed receiver is no error.
-            let _ = changed.send(call);
         }
     }
 
