@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use oxideav_gsm::{EncoderState, UnpackedFrame};
 
 use crate::codec::OpusTuning;
@@ -179,6 +179,37 @@ impl WavFile {
             reserved_bytes: 0,
             reserves: true,
         })
+    }
+
+    /// Goes on behind what a killed process has written, which may be more than the header counts. Returns also the
+    /// number of samples that are there, of all channels.
+    ///
+    /// # Errors
+    /// It is no file of this format, or cannot be opened.
+    pub fn go_on(path: &Path, format: WavFormat) -> Result<(Self, u64), DiskError> {
+        let error = |error: io::Error| DiskError::Create { path: path.into(), reason: error.to_string() };
+        let file = file::open(path, File::options().read(true).write(true), OFlag::empty()).map_err(error)?;
+        let (length, mut found) = (format.header_length(), [0; LONGEST_HEADER]);
+        file.read_exact_at(&mut found[..length], 0).map_err(error)?;
+        let octets = file.metadata().map_err(error)?.len().saturating_sub(length as u64);
+        let (block_samples, block_bytes) = match format.coding {
+            Coding::Gsm => GSM_BLOCK,
+            Coding::Pcm | Coding::Opus => (usize::from(format.channels), usize::from(format.channels) * 2),
+        };
+        let blocks = octets / block_bytes as u64;
+        let data_bytes = u32::try_from(blocks * block_bytes as u64);
+        let data_bytes = data_bytes.ok().filter(|it| *it <= u32::MAX - LONGEST_HEADER as u32);
+        let data_bytes = data_bytes.ok_or_else(|| DiskError::Full { path: path.into() })?;
+        // What follows the size of the file, and ends before the number of samples in it.
+        if found[8..36] != header(format, 0)[8..36] {
+            return Err(error(io::Error::other("it is no recording of this format")));
+        }
+        let gsm = (format.coding == Coding::Gsm).then(|| Box::new(GsmBlocks::new()));
+        let (settled_bytes, reserved_bytes, reserves) = (0, data_bytes, true);
+        let path = path.into();
+        let mut it = WavFile { path, file, format, gsm, data_bytes, settled_bytes, reserved_bytes, reserves };
+        it.settle()?;
+        Ok((it, blocks * block_samples as u64))
     }
 
     /// Appends samples.

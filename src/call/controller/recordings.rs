@@ -78,6 +78,7 @@ impl Recordings {
             coding: spec.coding,
             longest: spec.longest,
             silence: spec.silence,
+            append: spec.append,
         };
         let Started { recording, tap, created } = self.recorder.begin(plan, said, heard);
         let answer = MediaFuture::pending(async move {

@@ -80,7 +80,7 @@ pub struct RecordingId(pub u64);
 /// The parameters of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RecordingSpec {
-    /// A WAV file that does not exist yet; it has a temporary name until it is complete.
+    /// A WAV file that does not exist yet, but for `append`; it has a temporary name until it is complete.
     pub path: PathBuf,
     /// Two channels: the party on the left, what it hears on the right; otherwise `mono`.
     pub stereo: bool,
@@ -96,13 +96,18 @@ pub struct RecordingSpec {
     pub longest: Option<Duration>,
     /// Ends the recording after this much silence of the party: for voicemail.
     pub silence: Option<Duration>,
+    /// Goes on in the WAV file of a process before, complete or not, with silence for the time in between. What is
+    /// there counts for `longest`, and as spoken. Without a file it is a new one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub append: bool,
 }
 
 impl RecordingSpec {
     /// Both directions at 8 kHz, without a limit.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let (path, mono, coding) = (path.into(), Mono::Said, Coding::Pcm);
-        RecordingSpec { path, stereo: true, mono, rate_hz: 8_000, coding, longest: None, silence: None }
+        let (longest, silence, append) = (None, None, false);
+        RecordingSpec { path, stereo: true, mono, rate_hz: 8_000, coding, longest, silence, append }
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
 
@@ -13,6 +14,10 @@ use crate::wav_file::{Coding, WavFile, WavFormat};
 
 /// Suffix of the temporary name, which also starts with a dot.
 const PART: &str = ".part";
+/// What a process had heard and not written when it was killed: packets that were being sorted.
+const UNWRITTEN: Duration = Duration::from_millis(800);
+/// The longest silence for the time between two processes.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// Why a recording's file failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +47,9 @@ pub enum FileError {
         /// Octets that must stay free.
         wanted: u64,
     },
+    /// Ogg has no place for what follows later.
+    #[error("{0} is a recording in Opus, which cannot be continued; record into another file")]
+    Opus(PathBuf),
     /// The unfinished file was removed or replaced.
     #[error("{0} was deleted while it was being written")]
     Vanished(PathBuf),
@@ -65,6 +73,8 @@ pub(super) struct PartFile {
     id: (u64, u64),
     /// Samples written, of all channels.
     pub written: u64,
+    /// Those of a process before.
+    pub before: u64,
     /// Bytes that must stay free on the disk.
     free_bytes: u64,
 }
@@ -113,6 +123,38 @@ fn part_of(path: &Path) -> Option<PathBuf> {
 }
 
 impl PartFile {
+    /// Goes on in the file that a process before has left, complete or not, behind silence for the time since then;
+    /// without one this is [`PartFile::create`].
+    pub fn go_on(path: &Path, format: WavFormat, free_bytes: u64) -> Result<Self, FileError> {
+        let part = part_of(path).ok_or_else(|| FileError::Name(path.into()))?;
+        let there = |path: &Path| fs::symlink_metadata(path).ok().filter(|it| it.is_file());
+        let found = [&*part, path].into_iter().find_map(|found| Some((found, there(found)?)));
+        let Some((found, meta)) = found else { return PartFile::create(path, format, free_bytes) };
+        if format.coding == Coding::Opus {
+            return Err(FileError::Opus(path.into()));
+        }
+        // A clock that was set has no say.
+        let away = meta.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+        let (sound, before) = WavFile::go_on(found, format)?;
+        if found == path {
+            // It is incomplete again.
+            let failed =
+                |error: io::Error| FileError::Rename { path: part.clone(), reason: error.to_string() };
+            fs::rename(path, &part).map_err(failed)?;
+        }
+        let (name, sound, id) = (path.into(), SoundFile::Wav(sound), (meta.dev(), meta.ino()));
+        let mut file = PartFile { name, part, sound, id, written: before, before, free_bytes };
+        let second = vec![0; format.rate_hz as usize * usize::from(format.channels)];
+        let mut silence = (away + UNWRITTEN).min(LONGEST_SILENCE);
+        while !silence.is_zero() {
+            let now = silence.min(Duration::from_secs(1));
+            let samples = now.as_millis() as usize * format.rate_hz as usize / 1_000;
+            file.write(&second[..samples * usize::from(format.channels)])?;
+            silence -= now;
+        }
+        Ok(file)
+    }
+
     /// Creates the file and its folder.
     pub fn create(path: &Path, format: WavFormat, free_bytes: u64) -> Result<Self, FileError> {
         if ![8_000, 16_000, 48_000].contains(&format.rate_hz) {
@@ -130,7 +172,7 @@ impl PartFile {
         let sound = SoundFile::create(&part, format)?;
         let meta = fs::metadata(&part).map_err(|_| FileError::Vanished(path.into()))?;
         let id = (meta.dev(), meta.ino());
-        let file = PartFile { name: path.into(), part, sound, id, written: 0, free_bytes };
+        let file = PartFile { name: path.into(), part, sound, id, written: 0, before: 0, free_bytes };
         file.check_room().inspect_err(|_| drop(fs::remove_file(&file.part)))?;
         Ok(file)
     }
@@ -229,6 +271,44 @@ mod tests {
         assert_eq!(samples(&path), 100);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         assert!(matches!(PartFile::create(&path, WavFormat::MONO, 0), Err(FileError::Exists(_))));
+    }
+
+    #[test]
+    fn a_recording_goes_on_behind_what_a_killed_process_left_and_behind_silence() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("call.wav");
+        let silence = UNWRITTEN.as_millis() as usize * 8;
+        for format in [WavFormat::MONO, WavFormat { coding: Coding::Gsm, ..WavFormat::MONO }] {
+            let mut file = PartFile::create(&path, format, 0).unwrap();
+            file.write(&[1_000; 3_200]).unwrap();
+            let part = file.part.clone();
+            drop(file);
+            // An octet more than the header counts, and than a sample has.
+            let torn = [fs::read(&part).unwrap(), vec![7]].concat();
+            fs::write(&part, torn).unwrap();
+            let mut file = PartFile::go_on(&path, format, 0).unwrap();
+            assert_eq!(file.before, 3_200, "{format:?}");
+            let more = file.written as usize - 3_200;
+            assert!((silence..silence + 8_000).contains(&more), "{more}");
+            file.write(&[2_000; 3_200]).unwrap();
+            file.complete().unwrap();
+            let mut decoder = crate::file::Decoder::open(&path).unwrap();
+            let mut all = Vec::new();
+            while decoder.advance().unwrap() {
+                all.extend_from_slice(decoder.samples());
+            }
+            assert!((6_400 + more..6_800 + more).contains(&all.len()), "{}", all.len());
+            // One that is complete goes on as well.
+            let file = PartFile::go_on(&path, format, 0).unwrap();
+            assert_eq!(file.before as usize, all.len());
+            assert!(!path.exists());
+            file.complete().unwrap();
+            fs::remove_file(&path).unwrap();
+        }
+        PartFile::go_on(&path, WavFormat::MONO, 0).unwrap().complete().unwrap();
+        assert_eq!(samples(&path), 0, "there was none");
+        let other = PartFile::go_on(&path, WavFormat::pcm(16_000, 2), 0).unwrap_err();
+        assert!(other.to_string().contains("no recording of this format"), "{other}");
     }
 
     #[test]

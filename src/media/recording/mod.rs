@@ -45,6 +45,8 @@ pub struct Plan {
     pub longest: Option<Duration>,
     /// Maximum silence of the party, after which it ends by itself.
     pub silence: Option<Duration>,
+    /// Goes on in the file of a process before, if there is one.
+    pub append: bool,
 }
 
 /// What a recording of one channel has.

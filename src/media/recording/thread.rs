@@ -260,8 +260,12 @@ impl Writer {
             Command::Begin { recording, plan, said, heard, at, source, created } => {
                 let (rate_hz, channels) = (plan.rate_hz, 1 + u16::from(plan.stereo));
                 let format = WavFormat { rate_hz, channels, coding: plan.coding };
-                let file = PartFile::create(&plan.path, format, self.free_bytes);
+                let open = if plan.append { PartFile::go_on } else { PartFile::create };
+                let file = open(&plan.path, format, self.free_bytes);
                 let file = file.map(|file| {
+                    let mut plan = plan;
+                    let there = lasts(&plan, file.written);
+                    plan.longest = plan.longest.map(|longest| longest.saturating_sub(there));
                     let sheet = Sheet::new(&plan, *said, *heard);
                     let file = Box::new(file);
                     let (sources, samples) = (vec![source], Vec::new());
@@ -332,17 +336,22 @@ impl Writer {
             return;
         };
         let error = error.or_else(|| it.finish(at).err());
-        let samples = it.file.written as f64 / f64::from(1 + u16::from(it.plan.stereo));
-        let lasts = Duration::from_secs_f64(samples / f64::from(it.plan.rate_hz));
         let missing = (it.missed > 0).then(|| {
             format!("the machine is too slow: {} packets are missing; record fewer calls at once", it.missed)
         });
         let error = error.map(|error| error.to_string()).or_else(|| it.sheet.missing()).or(missing);
-        let spoken = it.sheet.spoken();
+        let (lasts, before) = (lasts(&it.plan, it.file.written), lasts(&it.plan, it.file.before));
+        let spoken = before + it.sheet.spoken();
         let finished = Finished { recording, path: it.plan.path, lasts, spoken, error };
         let replies = it.waiting.into_iter().chain(reply).collect();
         let _ = self.work.send(Work::Complete { file: it.file, finished, replies });
     }
+}
+
+/// How long so many samples of all channels last.
+fn lasts(plan: &Plan, samples: u64) -> Duration {
+    let samples = samples as f64 / f64::from(1 + u16::from(plan.stereo));
+    Duration::from_secs_f64(samples / f64::from(plan.rate_hz))
 }
 
 impl Recording {

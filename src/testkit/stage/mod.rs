@@ -153,8 +153,10 @@ impl Stage {
         }
     }
 
-    /// Its process ends: what was played, collected or mixed goes with it.
+    /// Its process ends: what was played, collected or mixed goes with it, and recordings end where they are.
     pub fn dies(&mut self) {
+        let running = self.recordings().into_iter().filter(|(_, it)| it.running);
+        running.for_each(|(id, _)| drop(self.end_recording(id, None)));
         let (now, last, recordings) = (self.now, self.last, std::mem::take(&mut self.recordings));
         let (heard, lengths) = (std::mem::take(&mut self.heard), std::mem::take(&mut self.lengths));
         let missing = std::mem::take(&mut self.missing);

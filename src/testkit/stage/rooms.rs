@@ -64,15 +64,18 @@ impl Stage {
         }
         self.last += 1;
         let id = RecordingId(self.last);
+        let mut before = self.recordings.values().rev().filter(|it| it.shown.spec.path == spec.path);
+        let before = before.next().filter(|_| spec.append).map(|it| it.shown.lasts);
         let shown = FakeRecording {
             of,
             spec: spec.clone(),
             paused: false,
             running: true,
-            lasts: Duration::ZERO,
+            lasts: before.unwrap_or_default(),
             spoken: None,
         };
-        let ends = spec.longest.map(|longest| self.now + longest);
+        let left = spec.longest.map(|longest| longest.saturating_sub(shown.lasts));
+        let ends = left.map(|left| self.now + left);
         self.recordings
             .insert(id, Recording { shown, since: self.now, ends, recorded: None, waiting: Vec::new() });
         MediaFuture::ready(Ok(id))

@@ -16,6 +16,7 @@ fn plan() -> Plan {
         rate_hz: 8_000,
         coding: Coding::Pcm,
         longest: None,
+        append: false,
         silence: None,
     }
 }
