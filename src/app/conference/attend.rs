@@ -16,13 +16,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::deeds::{Deeds, parts};
+use super::room::Kept;
 use super::{Deed, Live, Refused, Role, RoomConfig, Rooms, Word, lock};
 use crate::caller::Caller;
 use crate::wrong_pins::{Attempt, WrongPins};
-use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
+use b2b_call::application::{AppAnswer, AppEvent, Application, Saved, WantId, Wants};
 use b2b_call::controller::{CollectEnd, Collected, DigitPlan};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, MediaVerbs, Place};
@@ -72,19 +74,13 @@ impl ApplicationHandler for Conference {
     }
 
     fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
-        Some(Box::new(Attends {
-            room: self.clone(),
-            call: call.clone(),
-            at: At::Answering,
-            waits: None,
-            tries: 0,
-            weighs: None,
-            is_member: false,
-            is_first: false,
-            hears: VecDeque::new(),
-            later: Vec::new(),
-            deeds: Deeds::new(self),
-        }))
+        let stay = Stay { at: At::Answering, tries: 0, is_first: false, hears: VecDeque::new() };
+        Some(Box::new(Attends::new(self, call, stay, None)))
+    }
+
+    fn load(&self, call: &IncomingCall, saved: &Saved) -> Option<Box<dyn Application>> {
+        let (stay, kept) = saved.read()?;
+        Some(Box::new(Attends::new(self, call, stay, kept)))
     }
 }
 
@@ -92,25 +88,33 @@ impl ApplicationHandler for Conference {
 struct Attends {
     room: Conference,
     call: IncomingCall,
-    at: At,
+    stay: Stay,
+    /// What the caller, as a member, has kept of the process before.
+    kept: Option<Kept>,
     waits: Option<WantId>,
-    /// The number of attempts so far.
-    tries: usize,
     /// The entered PIN, until it may be checked.
     weighs: Option<(String, Attempt)>,
     /// The caller is a member; the membership is released in any case.
     is_member: bool,
-    /// The caller was the first member in the mix.
-    is_first: bool,
-    /// The prompts for the caller alone, before they hear the others.
-    hears: VecDeque<Word>,
-    /// The actions of joining, after these prompts.
+    /// The actions of joining, after the prompts.
     later: Vec<Deed>,
     deeds: Deeds,
 }
 
+/// What goes on in another process.
+#[derive(Serialize, Deserialize)]
+struct Stay {
+    at: At,
+    /// The number of attempts so far.
+    tries: usize,
+    /// The caller was the first member in the mix.
+    is_first: bool,
+    /// The prompts for the caller alone, before they hear the others; the first one is played.
+    hears: VecDeque<Word>,
+}
+
 /// The states; see the module documentation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum At {
     Answering,
     Entering,
@@ -120,7 +124,7 @@ enum At {
     Arriving,
     Staying,
     Doing,
-    Parting,
+    Parting(Word),
     Leaving,
 }
 
@@ -151,7 +155,10 @@ impl Application for Attends {
                 Ok(())
             }
             AppEvent::Gone => Err(CallError::Gone),
-            AppEvent::Resumed => Ok(()),
+            AppEvent::Resumed => {
+                self.resumes(wants);
+                Ok(())
+            }
             AppEvent::Over => {
                 self.leaves(wants);
                 Ok(())
@@ -163,11 +170,58 @@ impl Application for Attends {
             self.goes(false, wants);
         }
     }
+
+    fn save(&self) -> Option<Saved> {
+        Saved::of(&(&self.stay, lock(&self.room.live).room.kept(self.call.leg)))
+    }
 }
 
 impl Attends {
+    fn new(room: &Conference, call: &IncomingCall, stay: Stay, kept: Option<Kept>) -> Self {
+        Attends {
+            room: room.clone(),
+            call: call.clone(),
+            stay,
+            kept,
+            waits: None,
+            weighs: None,
+            is_member: false,
+            later: Vec::new(),
+            deeds: Deeds::new(room),
+        }
+    }
+
+    /// The process that had the caller has ended. Members are in the room before any media answer, so that it begins
+    /// and ends for nobody; whoever was typing a PIN is asked for it again.
+    fn resumes(&mut self, wants: &mut Wants) {
+        if let Some(kept) = self.kept.take() {
+            let (leg, waits) = (self.call.leg, kept.0.waits);
+            self.is_member = true;
+            let mut live = lock(&self.room.live);
+            live.apps.insert(leg, wants.me());
+            self.later = live.room.take_up(kept, Caller::of(&self.call));
+            drop(live);
+            if self.stay.at == At::Arriving && !waits {
+                self.later.push(Deed::Say(Word::Joined));
+            }
+            return self.arrives(wants);
+        }
+        match self.stay.at {
+            At::Answering if !self.call.answered => self.waits = Some(wants.answer(self.call.leg)),
+            At::Answering | At::Entering => self.enters(wants),
+            At::Asking | At::Weighing => {
+                // Who is asked again has not used up a try.
+                self.stay.tries = self.stay.tries.saturating_sub(1);
+                self.asks(wants);
+            }
+            At::Refusing => self.says(At::Refusing, Word::WrongPin, wants),
+            At::Parting(word) => self.parts(word, wants),
+            At::Arriving | At::Staying | At::Doing | At::Leaving => wants.end(HandlerAction::Disconnect),
+        }
+    }
+
     fn came(&mut self, now: Instant, answer: AppAnswer, wants: &mut Wants) -> Result<(), CallError> {
-        match self.at {
+        match self.stay.at {
             At::Answering => {
                 answer.done()?;
                 self.enters(wants);
@@ -185,20 +239,21 @@ impl Attends {
             },
             At::Refusing => {
                 answer.done()?;
-                match self.tries < TRIES {
+                match self.stay.tries < TRIES {
                     true => self.asks(wants),
                     false => self.parts(Word::Goodbye, wants),
                 }
             }
             At::Arriving => {
                 answer.done()?;
+                self.stay.hears.pop_front();
                 self.arrives(wants);
             }
             At::Staying => match answer.collected()? {
                 Collected { end: CollectEnd::Stopped, .. } => return Err(CallError::Gone),
                 Collected { digits, .. } => self.pressed(&digits, wants),
             },
-            At::Parting => {
+            At::Parting(_) => {
                 answer.done()?;
                 wants.end(HandlerAction::Disconnect);
             }
@@ -209,24 +264,24 @@ impl Attends {
     }
 
     fn enters(&mut self, wants: &mut Wants) {
-        self.at = At::Entering;
+        self.stay.at = At::Entering;
         self.waits = Some(wants.enter(self.call.call, Place::Conference));
     }
 
     fn says(&mut self, at: At, word: Word, wants: &mut Wants) {
-        self.at = at;
+        self.stay.at = at;
         self.waits = Some(wants.play(self.call.leg, &self.room.config.words.prompt(word)));
     }
 
     fn parts(&mut self, word: Word, wants: &mut Wants) {
-        self.says(At::Parting, word, wants);
+        self.says(At::Parting(word), word, wants);
     }
 
     fn asks(&mut self, wants: &mut Wants) {
-        self.tries += 1;
+        self.stay.tries += 1;
         let plan = DigitPlan { type_ahead: true, secret: true, ..DigitPlan::new(PIN) };
         let prompt = self.room.config.words.prompt(Word::AskPin);
-        self.at = At::Asking;
+        self.stay.at = At::Asking;
         self.waits = Some(wants.play_and_collect(self.call.leg, &prompt, &plan));
     }
 
@@ -238,7 +293,7 @@ impl Attends {
         let attempt = self.room.wrong_pins.attempt(now, &self.room.name, &Caller::of(&self.call), false);
         match attempt.wait() {
             Some(wait) if !wait.is_zero() => {
-                self.at = At::Weighing;
+                self.stay.at = At::Weighing;
                 wants.set_timer(LATER, now + wait);
                 self.weighs = Some((digits, attempt));
             }
@@ -278,6 +333,7 @@ impl Attends {
             Err(Refused::Locked) => return self.parts(Word::Locked, wants),
         };
         self.is_member = true;
+        lock(&self.room.live).apps.insert(leg, wants.me());
         wants.set_variable(call, "conference", &config.name);
         if begins {
             self.tell("started", json!({ "leg": leg.0 }), wants);
@@ -288,8 +344,8 @@ impl Attends {
             match deed {
                 // Played to the end before the newcomer hears the others.
                 Deed::Tell(told, word) if told == leg => {
-                    self.is_first |= word == Word::Alone;
-                    self.hears.push_back(word);
+                    self.stay.is_first |= word == Word::Alone;
+                    self.stay.hears.push_back(word);
                 }
                 deed => later.push(deed),
             }
@@ -300,10 +356,10 @@ impl Attends {
 
     /// The next prompt for the newcomer alone; after the last one the actions of joining.
     fn arrives(&mut self, wants: &mut Wants) {
-        if let Some(word) = self.hears.pop_front() {
+        if let Some(word) = self.stay.hears.front().copied() {
             return self.says(At::Arriving, word, wants);
         }
-        self.at = At::Doing;
+        self.stay.at = At::Doing;
         let deeds = std::mem::take(&mut self.later);
         self.deeds.add(deeds, wants);
         self.has_done(wants);
@@ -311,13 +367,13 @@ impl Attends {
 
     /// Back to waiting for keys, once all actions are done.
     fn has_done(&mut self, wants: &mut Wants) {
-        if self.at == At::Leaving {
+        if self.stay.at == At::Leaving {
             return self.goes(false, wants);
         }
-        if self.at != At::Doing || !self.deeds.are_done() {
+        if self.stay.at != At::Doing || !self.deeds.are_done() {
             return;
         }
-        if std::mem::take(&mut self.is_first) && self.room.config.recorded {
+        if std::mem::take(&mut self.stay.is_first) && self.room.config.recorded {
             lock(&self.room.live).room.records(true);
             self.deeds.add([Deed::Record(true)], wants);
             if !self.deeds.are_done() {
@@ -336,7 +392,7 @@ impl Attends {
             type_ahead: true,
             ..DigitPlan::new(2)
         };
-        self.at = At::Staying;
+        self.stay.at = At::Staying;
         self.waits = Some(wants.collect(self.call.leg, &plan));
     }
 
@@ -349,7 +405,7 @@ impl Attends {
             return self.goes(true, wants);
         }
         self.tell("key", json!({ "leg": leg.0, "key": key.to_string() }), wants);
-        self.at = At::Doing;
+        self.stay.at = At::Doing;
         self.deeds.add(deeds, wants);
         self.has_done(wants);
     }
@@ -358,7 +414,7 @@ impl Attends {
     fn goes(&mut self, wants_out: bool, wants: &mut Wants) {
         self.leaves(wants);
         if !wants_out && self.deeds.is_one_under_way() {
-            (self.at, self.waits) = (At::Leaving, None);
+            (self.stay.at, self.waits) = (At::Leaving, None);
             return;
         }
         wants.end(match &self.room.config.then {

@@ -1,10 +1,11 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Conference, RoomConfig, Rooms, Word};
 use crate::wrong_pins::WrongPins;
 use b2b_base::util::secret::SecretText;
-use b2b_call::bus::Received;
+use b2b_call::bus::{Received, Subscriber};
 use b2b_call::call_fsm::CallState;
 use b2b_call::event::Event;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
@@ -26,7 +27,15 @@ impl ApplicationHandler for Door {
 
 struct House {
     harness: Harness,
+    config: RoomConfig,
     rooms: Rooms,
+}
+
+/// The rooms and handlers of a process that starts.
+fn program(config: &RoomConfig) -> (Rooms, Vec<Arc<dyn ApplicationHandler>>) {
+    let rooms = Rooms::new("start", WrongPins::default());
+    let room = Conference::new(config.clone(), &rooms);
+    (rooms, vec![Arc::new(Door), Arc::new(room)])
 }
 
 fn house(change: impl FnOnce(&mut RoomConfig)) -> House {
@@ -35,10 +44,9 @@ fn house(change: impl FnOnce(&mut RoomConfig)) -> House {
         config.words.set(*word, format!("{}.wav", word.as_str()));
     }
     change(&mut config);
-    let rooms = Rooms::new("start", WrongPins::default());
-    let room = Conference::new(config, &rooms);
-    let harness = Harness::new(Instant::now(), vec![Arc::new(Door), Arc::new(room)]);
-    House { harness, rooms }
+    let (rooms, handlers) = program(&config);
+    let harness = Harness::new(Instant::now(), handlers);
+    House { harness, config, rooms }
 }
 
 impl House {
@@ -48,6 +56,10 @@ impl House {
         let usage = self.harness.call(party, "blue", Some(SESSION));
         self.runs(1);
         (party, usage)
+    }
+
+    fn calls(&mut self, n: usize) {
+        self.comes(n);
     }
 
     fn runs(&mut self, seconds: u64) {
@@ -62,6 +74,13 @@ impl House {
         self.runs(2);
     }
 
+    /// The server dies, and the next one goes on.
+    fn dies(&mut self) {
+        let (rooms, handlers) = program(&self.config);
+        self.rooms = rooms;
+        self.harness.dies(handlers);
+    }
+
     fn heard(&self) -> Vec<String> {
         self.harness.media().heard_words()
     }
@@ -71,6 +90,19 @@ impl House {
         let rooms = self.harness.media().rooms();
         (rooms.iter().map(|(_, room)| room.members.len()).sum(), rooms.len())
     }
+}
+
+/// The application events since the last call.
+fn told(bus: &mut Subscriber) -> Vec<String> {
+    std::iter::from_fn(|| bus.try_recv())
+        .filter_map(|received| match received {
+            Received::Event(it) => match &it.event {
+                Event::Application { name, call: Some(_), .. } => Some(name.clone()),
+                _ => None,
+            },
+            Received::Lagged(_) => None,
+        })
+        .collect()
 }
 
 #[test]
@@ -90,16 +122,7 @@ fn callers_meet_in_one_room_that_ends_with_the_last_of_them() {
     house.harness.hang_up(bob.0, bob.1);
     house.runs(1);
     assert_eq!((house.mixed(), house.rooms.view()), ((0, 0), Vec::new()));
-    let told: Vec<String> = std::iter::from_fn(|| bus.try_recv())
-        .filter_map(|received| match received {
-            Received::Event(it) => match &it.event {
-                Event::Application { name, call: Some(_), .. } => Some(name.clone()),
-                _ => None,
-            },
-            Received::Lagged(_) => None,
-        })
-        .collect();
-    assert_eq!(told, ["started", "joined", "joined", "left", "left", "ended"]);
+    assert_eq!(told(&mut bus), ["started", "joined", "joined", "left", "left", "ended"]);
     house.harness.assert_nothing_left();
 }
 
@@ -232,4 +255,151 @@ fn who_leaves_by_key_is_handed_on_where_the_room_says_so() {
     house.harness.hang_up(ann.0, ann.1);
     house.runs(1);
     house.harness.assert_nothing_left();
+}
+
+/// The files of running recordings, and how long they are.
+fn recorded(house: &House) -> Vec<(PathBuf, Duration)> {
+    let recordings = house.harness.media().recordings().into_iter();
+    recordings.filter(|(_, it)| it.running).map(|(_, it)| (it.spec.path, it.lasts)).collect()
+}
+
+/// What can be seen of a room: its members, the mix, music, recordings, and what was told and heard since last.
+fn seen(house: &House, bus: &mut Subscriber) -> String {
+    let media = house.harness.media();
+    let mix: Vec<_> = media.rooms().into_iter().flat_map(|(_, room)| room.members).collect();
+    let recordings = media.recordings();
+    let running = recorded(house).len();
+    let files: std::collections::BTreeSet<_> = recordings.iter().map(|(_, it)| &it.spec.path).collect();
+    let (told, heard) = (told(bus), house.heard());
+    let states: Vec<_> = house.harness.snapshot().into_iter().map(|it| (it.state, it.application)).collect();
+    let view = house.rooms.view();
+    let music = media.music();
+    format!("{view:?}\n{mix:?}\n{music:?}\n{running:?} {files:?}\n{told:?}\n{heard:?}\n{states:?}")
+}
+
+type Step = (&'static str, fn(&mut House));
+
+/// A meeting with a moderator, in which everything happens.
+const MEETING: &[Step] = &[
+    ("bob calls", |house| house.calls(1)),
+    ("a wrong PIN", |house| house.presses(0, "5#")),
+    ("bob waits", |house| house.presses(0, "1#")),
+    ("ann calls", |house| house.calls(2)),
+    ("the moderator comes", |house| house.presses(1, "9#")),
+    ("a recording begins", |house| house.presses(1, "*0")),
+    ("cat calls", |house| house.calls(3)),
+    ("cat joins", |house| house.presses(2, "1#")),
+    ("bob mutes himself", |house| house.presses(0, "*1")),
+    ("cat turns it up", |house| house.presses(2, "*6*6")),
+    ("all are muted", |house| house.presses(1, "*7")),
+    ("bob is heard", |house| house.presses(0, "*1")),
+    ("it is locked", |house| house.presses(1, "*5")),
+    ("dan calls", |house| house.calls(4)),
+    ("dan is refused", |house| house.presses(3, "1#")),
+    ("the recording ends", |house| house.presses(1, "*0")),
+    ("another one begins", |house| house.presses(1, "*0")),
+    ("cat is not heard", |house| house.presses(2, "*1*1")),
+    ("cat is sent away", |house| house.presses(1, "*9")),
+    ("the moderator leaves", |house| house.presses(1, "*2")),
+    ("all are gone", |house| house.runs(2)),
+];
+
+fn meeting() -> House {
+    house(|config| {
+        config.pin = Some(SecretText::new("1"));
+        config.moderator_pin = Some(SecretText::new("9"));
+        config.needs_moderator = true;
+        config.music = Some("jazz".to_owned());
+        config.recordings = Some("/tmp/rooms".into());
+        config.recorded = true;
+    })
+}
+
+#[test]
+fn a_meeting_is_the_same_whenever_the_server_dies() {
+    let meets = |dies: &dyn Fn(usize) -> bool| {
+        let mut house = meeting();
+        let mut bus = house.harness.bus().subscribe();
+        let mut all = Vec::new();
+        for (n, (name, step)) in MEETING.iter().enumerate() {
+            step(&mut house);
+            house.runs(2);
+            all.push(format!("{name}\n{}", seen(&house, &mut bus)));
+            if dies(n) {
+                let before = recorded(&house);
+                house.dies();
+                for (goes_on, (file, lasted)) in recorded(&house).into_iter().zip(&before) {
+                    assert!(goes_on.0 == *file && goes_on.1 >= *lasted, "after {name}");
+                }
+                // Whoever is asked for a PIN is asked again, and nobody hears anything else.
+                let again = house.heard();
+                assert!(again.iter().all(|word| word == "ask_pin.wav"), "after {name}: {again:?}");
+                assert_eq!(told(&mut bus), [""; 0], "after {name}");
+            }
+        }
+        assert!(house.harness.snapshot().is_empty());
+        house.harness.assert_nothing_left();
+        all
+    };
+    let lives = meets(&|_| false);
+    for died in 0..MEETING.len() {
+        let goes_on = meets(&|n| n == died);
+        for (a, b) in lives.iter().zip(&goes_on) {
+            assert_eq!(a, b, "the server has died after {}", MEETING[died].0);
+        }
+    }
+    assert_eq!(meets(&|_| true), lives, "it dies all the time");
+}
+
+#[test]
+fn a_caller_on_the_way_in_or_out_goes_on_from_any_moment_at_which_the_server_dies() {
+    let meets = |died: &[u64]| {
+        let mut house = house(|config| {
+            config.moderator_pin = Some(SecretText::new("9"));
+            config.recordings = Some("/tmp/rooms".into());
+            config.recorded = true;
+        });
+        let mut bus = house.harness.bus().subscribe();
+        let [ann, bob] = [1, 2].map(|n| house.harness.party(&format!("192.0.2.{}:5060", 10 + n)));
+        let mut calls = Vec::new();
+        for ms in (0..10_000).step_by(50) {
+            match ms {
+                0 => calls.push((ann, house.harness.call(ann, "blue", Some(SESSION)))),
+                3_000 => calls.push((bob, house.harness.call(bob, "blue", Some(SESSION)))),
+                _ => {}
+            }
+            let keys = match ms {
+                500 => (0, "9#"),
+                3_500 => (1, "#"),
+                5_000 => (0, "*7"),
+                6_000 => (0, "*9"),
+                8_500 => (0, "*0"),
+                _ => (0, ""),
+            };
+            if !keys.1.is_empty() {
+                let leg = house.harness.snapshot()[keys.0].legs[0].leg;
+                let endpoint = house.harness.endpoint_of(leg).expect("answered");
+                house.harness.press(endpoint, keys.1);
+            }
+            house.harness.settle();
+            if died.contains(&ms) {
+                house.dies();
+            }
+            house.harness.run(Duration::from_millis(50));
+        }
+        let up: Vec<bool> = calls.iter().map(|(party, call)| house.harness.is_up(*party, *call)).collect();
+        let told = told(&mut bus);
+        house.heard();
+        let seen = seen(&house, &mut bus);
+        house.harness.hang_up(ann, calls[0].1);
+        house.runs(1);
+        house.harness.assert_nothing_left();
+        format!("{up:?}\n{told:?}\n{seen}")
+    };
+    let lives = meets(&[]);
+    assert!(lives.starts_with("[true, false]"), "{lives}");
+    for ms in (0..10_000).step_by(150) {
+        assert_eq!(meets(&[ms]), lives, "it has died after {ms} ms");
+        assert_eq!(meets(&[ms, ms + 50]), lives, "and again");
+    }
 }

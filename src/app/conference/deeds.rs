@@ -28,8 +28,8 @@ enum Doing {
     Plain,
     /// The conference is being created, for this deed.
     Making(Deed),
-    /// A recording of this conference is starting.
-    Recording(ConferenceId),
+    /// A recording of this conference is starting, or goes on.
+    Recording(ConferenceId, bool),
     /// A recording is being stopped.
     Ending,
 }
@@ -82,7 +82,21 @@ impl Deeds {
         }
     }
 
+    /// Others keep what concerns them for the process after this one: a step has them written anew.
+    fn told(&self, deed: Deed, wants: &mut Wants) {
+        let whom = match deed {
+            Deed::Mix(leg, _) | Deed::Admit(leg) | Deed::SendAway(leg) => Some(leg),
+            Deed::Record(_) | Deed::Say(Word::RoomLocked | Word::RoomUnlocked) => None,
+            Deed::Wait(_) | Deed::Tell(..) | Deed::Say(_) | Deed::Leave(_) => return,
+        };
+        let me = wants.me();
+        let live = lock(&self.room.live);
+        let others = live.apps.iter().filter(|(leg, app)| whom.is_none_or(|it| it == **leg) && **app != me);
+        others.for_each(|(_, app)| wants.tell(*app, Changed));
+    }
+
     fn does(&mut self, deed: Deed, wants: &mut Wants) {
+        self.told(deed, wants);
         let config = self.room.config.clone();
         let id = lock(&self.room.live).id;
         let waits = match (deed, id) {
@@ -112,8 +126,10 @@ impl Deeds {
             }
             (Deed::Say(word), Some(id)) => return self.says(id, word, wants),
             (Deed::Record(false), _) => {
-                let running = lock(&self.room.live).recording.take();
-                if let Some(running) = running {
+                let mut live = lock(&self.room.live);
+                live.room.file_ends();
+                if let Some(running) = live.recording.take() {
+                    drop(live);
                     self.at = Some((Doing::Ending, wants.stop_recording(running)));
                 }
                 return;
@@ -151,7 +167,7 @@ impl Deeds {
                 self.todo.push_front(deed);
                 Ok(())
             }
-            Doing::Recording(id) => self.recorded(id, answer.recording(), wants),
+            Doing::Recording(id, goes_on) => self.recorded(id, goes_on, answer.recording(), wants),
             Doing::Ending => {
                 answer.done()?;
                 self.todo.push_front(Deed::Say(Word::RecordingEnds));
@@ -164,17 +180,19 @@ impl Deeds {
         let config = &self.room.config;
         let mut live = lock(&self.room.live);
         let Some(folder) = &config.recordings else { return live.room.records(false) };
-        live.recorded += 1;
-        let file = format!("{}-{}-{}.wav", self.room.prefix, config.name, live.recorded);
+        let prefix = &self.room.prefix;
+        let named = |nth| folder.join(format!("{prefix}-{}-{nth}.wav", config.name));
+        let (file, append) = live.room.file(named);
         drop(live);
         let rate_hz = config.rate_hz;
-        let spec = RecordingSpec { stereo: false, rate_hz, ..RecordingSpec::new(folder.join(file)) };
-        self.at = Some((Doing::Recording(id), wants.record_conference(id, &spec)));
+        let spec = RecordingSpec { stereo: false, rate_hz, append, ..RecordingSpec::new(file) };
+        self.at = Some((Doing::Recording(id, append), wants.record_conference(id, &spec)));
     }
 
     fn recorded(
         &mut self,
         id: ConferenceId,
+        goes_on: bool,
         started: Result<RecordingId, CallError>,
         wants: &mut Wants,
     ) -> Result<(), CallError> {
@@ -183,6 +201,7 @@ impl Deeds {
             Ok(started) => started,
             Err(error) => {
                 live.room.records(false);
+                live.room.file_ends();
                 return Err(error);
             }
         };
@@ -192,10 +211,16 @@ impl Deeds {
         if let Some(over) = over {
             wants.stop_recording(over);
         }
-        self.todo.push_front(Deed::Say(Word::Recording));
+        // Who was told is not told again.
+        if !goes_on {
+            self.todo.push_front(Deed::Say(Word::Recording));
+        }
         Ok(())
     }
 }
+
+/// A message to a member of whom something has changed.
+struct Changed;
 
 /// Plays a goodbye to one member, independently of the others, and hangs up.
 struct SendsAway {
@@ -296,8 +321,12 @@ impl Application for ByItself {
 /// Removes a member, for whatever reason, and starts the remaining actions for the others. Returns whether it
 /// was the last member.
 pub(super) fn parts(room: &Conference, leg: LegId, deeds: &mut Deeds, wants: &mut Wants) -> bool {
-    let left = lock(&room.live).room.leave(leg, room.config.needs_moderator);
-    if let Some(id) = lock(&room.live).id.filter(|_| !left.last) {
+    let mut live = lock(&room.live);
+    let left = live.room.leave(leg, room.config.needs_moderator);
+    live.apps.remove(&leg);
+    let id = live.id;
+    drop(live);
+    if let Some(id) = id.filter(|_| !left.last) {
         wants.leave_conference(id, leg);
     }
     wants.stop_moh(leg);

@@ -30,6 +30,8 @@ pub use words::{Word, Words};
 
 use crate::wrong_pins::WrongPins;
 use b2b_base::util::secret::SecretText;
+use b2b_call::LegId;
+use b2b_call::application::AppId;
 use b2b_call::controller::{ConferenceId, RecordingId};
 
 /// The configuration of a room.
@@ -106,8 +108,8 @@ struct Live {
     room: Room,
     id: Option<ConferenceId>,
     recording: Option<RecordingId>,
-    /// The number of recordings so far, for their names.
-    recorded: u64,
+    /// The applications of its members.
+    apps: BTreeMap<LegId, AppId>,
 }
 
 /// The rooms of a server by name; they survive a configuration reload. Clones share them.

@@ -12,6 +12,9 @@
 //! | `*0` | moderators | start and stop recording |
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
 
 use super::Word;
 use crate::caller::Caller;
@@ -24,14 +27,14 @@ const VOLUME: (i8, i8) = (-12, 12);
 const STEP: i8 = 3;
 
 /// The role of a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     Participant,
     Moderator,
 }
 
 /// A member of a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Participant {
     pub call: CallId,
     pub leg: LegId,
@@ -40,12 +43,21 @@ pub struct Participant {
     pub volume_db: i8,
     /// Hears music until a moderator is present.
     pub waits: bool,
+    /// Hears the goodbye, and is hung up.
+    pub sent_away: bool,
+    /// The place in the order of joining.
+    pub nth: u64,
 }
 
 impl Participant {
     /// The state in the mix.
     pub fn member(&self) -> Member {
         Member { muted: self.muted, deaf: false, volume_db: self.volume_db }
+    }
+
+    fn send_away(&mut self) -> Deed {
+        self.sent_away = true;
+        Deed::SendAway(self.leg)
     }
 }
 
@@ -98,6 +110,9 @@ pub struct Left {
     pub last: bool,
 }
 
+/// A member, and its copy of what the room has.
+pub(super) type Kept = (Participant, Shared);
+
 /// A room; see the module documentation.
 #[derive(Debug, Default)]
 pub struct Room {
@@ -105,8 +120,20 @@ pub struct Room {
     participants: Vec<Participant>,
     /// Whom each counts for.
     callers: BTreeMap<LegId, Caller>,
+    shared: Shared,
+}
+
+/// What a room has beside its members. Each of them keeps a copy for the process after this one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Shared {
+    /// The number of changes so far: of two copies, the one with more of them is valid.
+    changes: u64,
     locked: bool,
     records: bool,
+    /// The file of the recording.
+    file: Option<PathBuf>,
+    /// The number of recordings so far, for their names.
+    recorded: u64,
 }
 
 impl Room {
@@ -117,7 +144,12 @@ impl Room {
 
     /// Whether only moderators are admitted.
     pub fn is_locked(&self) -> bool {
-        self.locked
+        self.shared.locked
+    }
+
+    fn change(&mut self) -> &mut Shared {
+        self.shared.changes += 1;
+        &mut self.shared
     }
 
     fn has_moderator(&self) -> bool {
@@ -138,7 +170,7 @@ impl Room {
         needs_moderator: bool,
     ) -> Result<Vec<Deed>, Refused> {
         let moderator = role == Role::Moderator;
-        if self.locked && !moderator {
+        if self.shared.locked && !moderator {
             return Err(Refused::Locked);
         }
         let (taken, own) = (self.participants.len(), self.callers.values().filter(|it| **it == who).count());
@@ -147,7 +179,9 @@ impl Room {
         }
         self.callers.insert(leg, who);
         let waits = needs_moderator && !moderator && !self.has_moderator();
-        let participant = Participant { call, leg, role, muted: false, volume_db: 0, waits };
+        let nth = self.participants.last().map_or(0, |last| last.nth + 1);
+        let (muted, volume_db, sent_away) = (false, 0, false);
+        let participant = Participant { call, leg, role, muted, volume_db, waits, sent_away, nth };
         let alone = self.participants.is_empty();
         self.participants.push(participant);
         if waits {
@@ -177,7 +211,8 @@ impl Room {
         let participant = self.participants.remove(place);
         self.callers.remove(&leg);
         if self.participants.is_empty() {
-            (self.locked, self.records) = (false, false);
+            let shared = self.change();
+            (shared.locked, shared.records, shared.file) = (false, false, None);
             return Left { deeds: Vec::new(), last: true };
         }
         let mut deeds = Vec::new();
@@ -186,7 +221,7 @@ impl Room {
         }
         if needs_moderator && participant.role == Role::Moderator && !self.has_moderator() {
             // Without a moderator the conference ends.
-            deeds.extend(self.participants.iter().map(|participant| Deed::SendAway(participant.leg)));
+            deeds.extend(self.participants.iter_mut().map(Participant::send_away));
         }
         Left { deeds, last: false }
     }
@@ -198,8 +233,8 @@ impl Room {
         else {
             return Vec::new();
         };
-        let moderator = self.participants[place].role == Role::Moderator;
         let participant = &mut self.participants[place];
+        let moderator = participant.role == Role::Moderator;
         match key {
             '1' => {
                 participant.muted = !participant.muted;
@@ -213,20 +248,20 @@ impl Room {
                 vec![Deed::Mix(leg, participant.member())]
             }
             '5' if moderator => {
-                self.locked = !self.locked;
-                vec![Deed::Say(if self.locked { Word::RoomLocked } else { Word::RoomUnlocked })]
+                let locked = &mut self.change().locked;
+                *locked = !*locked;
+                vec![Deed::Say(if *locked { Word::RoomLocked } else { Word::RoomUnlocked })]
             }
             '7' | '8' if moderator => self.mute_others(key == '7'),
             '9' if moderator => {
-                let last =
-                    self.participants.iter().rev().find(|participant| participant.role == Role::Participant);
-                last.map_or(vec![Deed::Tell(leg, Word::Refused)], |participant| {
-                    vec![Deed::SendAway(participant.leg)]
-                })
+                let mut latest = self.participants.iter_mut().rev();
+                let last = latest.find(|participant| participant.role == Role::Participant);
+                vec![last.map_or(Deed::Tell(leg, Word::Refused), Participant::send_away)]
             }
             '0' if moderator => {
-                self.records = !self.records;
-                vec![Deed::Record(self.records)]
+                let records = &mut self.change().records;
+                *records = !*records;
+                vec![Deed::Record(*records)]
             }
             _ => vec![Deed::Tell(leg, Word::Refused)],
         }
@@ -255,15 +290,15 @@ impl Room {
                     false => vec![Deed::Mix(leg, participant.member())],
                 }
             }
-            Order::Lock(lock) => match std::mem::replace(&mut self.locked, lock) != lock {
+            Order::Lock(lock) => match std::mem::replace(&mut self.change().locked, lock) != lock {
                 true => vec![Deed::Say(if lock { Word::RoomLocked } else { Word::RoomUnlocked })],
                 false => Vec::new(),
             },
             Order::SendAway(leg) => {
-                let participant = self.participants.iter().find(|participant| participant.leg == leg)?;
-                vec![Deed::SendAway(participant.leg)]
+                let participant = self.participants.iter_mut().find(|participant| participant.leg == leg)?;
+                vec![participant.send_away()]
             }
-            Order::Record(on) => match std::mem::replace(&mut self.records, on) != on {
+            Order::Record(on) => match std::mem::replace(&mut self.change().records, on) != on {
                 true => vec![Deed::Record(on)],
                 false => Vec::new(),
             },
@@ -273,7 +308,50 @@ impl Room {
 
     /// A requested recording could not start, or has ended by itself.
     pub fn records(&mut self, on: bool) {
-        self.records = on && !self.participants.is_empty();
+        self.change().records = on && !self.participants.is_empty();
+    }
+
+    /// The file of a recording that begins, and whether it goes on in there: another process has begun it. A new file
+    /// has this name, by the number of recordings before it.
+    pub(super) fn file(&mut self, name: impl FnOnce(u64) -> PathBuf) -> (PathBuf, bool) {
+        if let Some(file) = &self.shared.file {
+            return (file.clone(), true);
+        }
+        let shared = self.change();
+        shared.recorded += 1;
+        let file = name(shared.recorded);
+        shared.file = Some(file.clone());
+        (file, false)
+    }
+
+    /// The recording's file is complete.
+    pub(super) fn file_ends(&mut self) {
+        self.change().file = None;
+    }
+
+    /// What this member keeps for the process after this one; `None`: it is no member.
+    pub(super) fn kept(&self, leg: LegId) -> Option<Kept> {
+        let participant = self.participants.iter().find(|participant| participant.leg == leg)?;
+        Some((*participant, self.shared.clone()))
+    }
+
+    /// A member goes on with what it has kept. Others may have done so already; nobody is new.
+    pub(super) fn take_up(&mut self, (participant, shared): Kept, who: Caller) -> Vec<Deed> {
+        let Participant { leg, waits, sent_away, nth, .. } = participant;
+        self.callers.insert(leg, who);
+        let place = self.participants.partition_point(|before| before.nth < nth);
+        self.participants.insert(place, participant);
+        let mut deeds = vec![if waits { Deed::Wait(leg) } else { Deed::Mix(leg, participant.member()) }];
+        if sent_away {
+            deeds.push(Deed::SendAway(leg));
+        }
+        if shared.changes >= self.shared.changes {
+            let before = std::mem::replace(&mut self.shared, shared);
+            if before.records != self.shared.records {
+                deeds.push(Deed::Record(self.shared.records));
+            }
+        }
+        deeds
     }
 
     fn mute_others(&mut self, mute: bool) -> Vec<Deed> {
