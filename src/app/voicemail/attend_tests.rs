@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -29,18 +30,34 @@ impl ApplicationHandler for Door {
     }
 }
 
-/// Records file operations.
+/// Records file operations, and has the names of messages.
 #[derive(Default)]
 struct Noted {
     done: Mutex<Vec<String>>,
     fails: Mutex<bool>,
+    /// Nothing answers any more, and whether the next operation is still carried out.
+    hangs: Mutex<Option<bool>>,
+    disk: Mutex<BTreeSet<String>>,
 }
 
 impl Noted {
-    fn note(&self, what: String) -> FileWork {
+    fn note(&self, what: String, from: &str, to: Option<String>) -> FileWork {
         let fails = *self.fails.lock().unwrap();
         self.done.lock().unwrap().push(what);
-        Box::pin(async move { if fails { Err("the disk is full".to_owned()) } else { Ok(()) } })
+        let hangs = *self.hangs.lock().unwrap();
+        if !fails && hangs != Some(false) {
+            let mut disk = self.disk.lock().unwrap();
+            // What is recorded is there without being noted.
+            if !disk.remove(from) && !from.starts_with(COMING) {
+                return Box::pin(async { Err("there is no such file".to_owned()) });
+            }
+            disk.extend(to);
+        }
+        match (fails, hangs) {
+            (_, Some(_)) => Box::pin(std::future::pending()),
+            (true, _) => Box::pin(async { Err("the disk is full".to_owned()) }),
+            (false, None) => Box::pin(async { Ok(()) }),
+        }
     }
 }
 
@@ -52,16 +69,18 @@ fn short(path: &Path) -> String {
 
 impl MessageFiles for Noted {
     fn rename(&self, from: &Path, to: &Path) -> FileWork {
-        self.note(format!("{} to {}", short(from), short(to)))
+        self.note(format!("{} to {}", short(from), short(to)), &short(from), Some(short(to)))
     }
 
     fn remove(&self, path: &Path) -> FileWork {
-        self.note(format!("no {}", short(path)))
+        self.note(format!("no {}", short(path)), &short(path), None)
     }
 }
 
 struct Test {
     harness: Harness,
+    config: VoicemailConfig,
+    clock: WallClock,
     boxes: Mailboxes,
     files: Arc<Noted>,
     events: Subscriber,
@@ -75,16 +94,33 @@ fn test(messages: &[(&str, Age)], change: impl FnOnce(&mut VoicemailConfig)) -> 
     }
     config.mailboxes.push(MailboxConfig::new("1001", SecretText::new("4711")));
     change(&mut config);
-    let (boxes, files) = (Mailboxes::default(), Arc::new(Noted::default()));
-    let message = |(file, age): &(&str, Age)| Message { file: (*file).to_owned(), age: *age };
-    boxes.set(["1001"], |_| messages.iter().map(message).collect());
+    let files = Arc::new(Noted::default());
+    let named = |(file, age): &(&str, Age)| format!("{}/{file}", age.folder());
+    files.disk.lock().unwrap().extend(messages.iter().map(named));
     let now = Instant::now();
     let clock = WallClock::new(now, SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_404_615));
-    let mut handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Door)];
-    handlers.extend(applications(config, &boxes, files.clone(), clock));
+    let (boxes, handlers) = program(&config, &files, clock);
     let harness = Harness::new(now, handlers);
     let events = harness.bus().subscribe();
-    Test { harness, boxes, files, events }
+    Test { harness, config, clock, boxes, files, events }
+}
+
+/// The mailboxes and handlers of a process that starts.
+fn program(
+    config: &VoicemailConfig,
+    files: &Arc<Noted>,
+    clock: WallClock,
+) -> (Mailboxes, Vec<Arc<dyn ApplicationHandler>>) {
+    let boxes = Mailboxes::default();
+    let message = |name: &String| {
+        let (folder, file) = name.split_once('/')?;
+        let age = [Age::New, Age::Old].into_iter().find(|age| age.folder() == folder)?;
+        Some(Message { file: file.to_owned(), age })
+    };
+    boxes.set(["1001"], |_| files.disk.lock().unwrap().iter().filter_map(message).collect());
+    let mut handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Door)];
+    handlers.extend(applications(config.clone(), &boxes, files.clone(), clock));
+    (boxes, handlers)
 }
 
 impl Test {
@@ -124,6 +160,33 @@ impl Test {
             }
         }
         told
+    }
+
+    /// The server dies, and the next one goes on: what was being recorded is a new message there, if it is long enough.
+    fn dies(&mut self) {
+        // What is on the wire comes before the folder is read.
+        self.harness.settle();
+        for (_, it) in self.harness.media().recordings() {
+            let file = it.spec.path.file_name().unwrap().to_string_lossy().into_owned();
+            let mut disk = self.files.disk.lock().unwrap();
+            let is_kept =
+                [Age::New, Age::Old].iter().any(|age| disk.contains(&format!("{}/{file}", age.folder())));
+            let done = self.files.done.lock().unwrap();
+            let is_removed =
+                done.contains(&format!("no tmp/{file}")) && *self.files.hangs.lock().unwrap() != Some(false);
+            if !is_kept && !is_removed && it.lasts >= SHORTEST {
+                disk.insert(format!("new/{file}"));
+            }
+            disk.remove(&format!("tmp/{file}"));
+        }
+        *self.files.hangs.lock().unwrap() = None;
+        let handlers;
+        (self.boxes, handlers) = program(&self.config, &self.files, self.clock);
+        self.harness.dies(handlers);
+    }
+
+    fn disk(&self) -> Vec<String> {
+        self.files.disk.lock().unwrap().iter().cloned().collect()
     }
 
     fn ends(mut self) {
@@ -373,4 +436,190 @@ fn an_owner_is_known_by_any_of_their_names() {
         assert_eq!(house.owner(user).as_deref(), Some("1001"), "{user}");
     }
     assert_eq!(house.owner("bob"), None);
+}
+
+/// A caller leaves a message, between 2 and 8 s; the server dies at these times, in ms. What is there at the end, and how
+/// long the message lasts.
+fn leaves(died: &[u64], hangs_up: bool, coding: Coding) -> (String, f64) {
+    let mut test = test(&[], |config| config.coding = coding);
+    let mut call = None;
+    for ms in (0..15_000).step_by(50) {
+        match ms {
+            0 => call = Some(test.calls("1001")),
+            8_000 if hangs_up => call.iter().for_each(|(ann, call)| test.harness.hang_up(*ann, *call)),
+            8_000 => {
+                let endpoint = test.harness.callers_endpoint();
+                test.harness.press(endpoint, "#");
+            }
+            _ => {}
+        }
+        if died.contains(&ms) {
+            test.dies();
+        }
+        test.runs(50);
+    }
+    let told = test.told();
+    let count = |wanted: &str| told.iter().filter(|(name, _)| name == wanted).count();
+    let (messages, failures) = (count("message"), count("failed"));
+    let lasts = told.iter().find_map(|(_, data)| data.get("lasts_s")?.as_f64());
+    let (boxes, disk) = (test.boxes.messages("1001"), test.disk());
+    assert!(test.harness.snapshot().is_empty(), "{died:?}");
+    test.ends();
+    (format!("{messages} {failures} {boxes:?} {disk:?}"), lasts.unwrap_or_default())
+}
+
+#[test]
+fn a_message_is_left_whole_and_once_whenever_the_server_dies() {
+    for (hangs_up, coding) in [(false, Coding::Pcm), (true, Coding::Gsm)] {
+        let (lives, lasts) = leaves(&[], hangs_up, coding);
+        assert!(lives.starts_with("1 0 [Message") && (5.5..6.5).contains(&lasts), "{lives} {lasts}");
+        for ms in (0..11_000).step_by(150) {
+            // A caller who has hung up has no call that goes on.
+            if hangs_up && ms >= 8_000 {
+                continue;
+            }
+            for died in [&[ms][..], &[ms, ms + 1_500]] {
+                let (goes_on, lasts) = leaves(died, hangs_up, coding);
+                assert_eq!(goes_on, lives, "it has died after {died:?} ms");
+                // The greeting and the beep are heard whole, and less than a second is not kept.
+                assert!((4.4..6.6).contains(&lasts), "{lasts} s after {died:?} ms");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_in_ogg_is_two_when_the_server_dies() {
+    let (goes_on, lasts) = leaves(&[5_000], false, Coding::Opus);
+    assert!(goes_on.starts_with("1 0 ") && (2.5..3.5).contains(&lasts), "{goes_on} {lasts}");
+    assert_eq!(goes_on.matches("new/").count(), 2, "{goes_on}");
+}
+
+#[test]
+fn a_message_is_kept_or_discarded_once_although_the_server_dies_meanwhile() {
+    for (spoken, carried_out) in [(9_000, false), (9_000, true), (100, false), (100, true)] {
+        let mut test = test(&[], |_| {});
+        test.calls("1001");
+        test.runs(5_000);
+        let (id, _) = test.harness.media().recordings().remove(0);
+        test.harness.media().say_little(id, Duration::from_millis(spoken));
+        *test.files.hangs.lock().unwrap() = Some(carried_out);
+        test.presses("#");
+        test.dies();
+        test.runs(3_000);
+        let (kept, word) = if spoken > 200 { (1, "kept goodbye") } else { (0, "not_kept goodbye") };
+        assert_eq!(test.heard(), format!("greeting, beep, {word}"), "{carried_out}");
+        assert_eq!(
+            (test.boxes.counts("1001").unwrap().new, test.disk().len()),
+            (kept, kept),
+            "{carried_out}"
+        );
+        let told: Vec<_> = test.told().into_iter().map(|it| it.0).collect();
+        let count = |wanted: &str| told.iter().filter(|name| *name == wanted).count();
+        assert_eq!((count("message"), count("discarded"), count("failed")), (kept, 1 - kept, 0), "{told:?}");
+        test.ends();
+    }
+}
+
+#[test]
+fn a_caller_who_hangs_up_while_the_message_is_taken_back_has_left_it() {
+    let mut test = test(&[], |_| {});
+    let ann = test.calls("1001");
+    test.runs(5_000);
+    // Nothing can be renamed for now.
+    *test.files.fails.lock().unwrap() = true;
+    test.dies();
+    *test.files.fails.lock().unwrap() = false;
+    test.runs(2_000);
+    test.harness.hang_up(ann.0, ann.1);
+    test.runs(1_000);
+    assert_eq!(test.boxes.counts("1001"), Some(Counts { new: 2, old: 0 }), "each part is one");
+    assert_eq!(test.disk().len(), 2);
+    test.ends();
+}
+
+#[test]
+fn an_owner_is_at_the_same_place_of_the_mailbox_whenever_the_server_dies() {
+    let keys = ["1001#", "1#", "1001#", "4711#", "0", "5", "2", "4", "6", "3", "0", "7", "0", "9"];
+    let hears = |died: &dyn Fn(usize) -> bool| {
+        let messages = [("1.wav", Age::Old), ("2.wav", Age::New), ("3.wav", Age::New), ("4.wav", Age::New)];
+        let mut test = test(&messages, |_| {});
+        for (file, age) in
+            [("1", "old"), ("2", "new"), ("2", "old"), ("3", "new"), ("3", "old"), ("4", "new")]
+        {
+            let lasts = Duration::from_secs(99);
+            test.harness.media().set_length(format!("/vm/1001/{age}/{file}.wav"), lasts);
+        }
+        let ann = test.calls("vm");
+        test.runs(200);
+        let mut all = Vec::new();
+        for (n, keys) in keys.into_iter().enumerate() {
+            test.presses(keys);
+            let told: Vec<_> = test.told().into_iter().map(|(name, data)| format!("{name} {data}")).collect();
+            let heard = test.heard();
+            all.push(format!("{heard} {told:?} {:?} {:?}", test.done(), test.boxes.messages("1001")));
+            if died(n) {
+                test.dies();
+                assert_eq!(test.told(), [], "{keys}");
+                // What is being played is played again; of several words the last ones.
+                let again = test.heard();
+                assert!(heard.ends_with(&again) && !again.is_empty(), "{keys}: {again}");
+            }
+        }
+        test.runs(1_000);
+        assert!(!test.harness.is_up(ann.0, ann.1));
+        test.ends();
+        all
+    };
+    let lives = hears(&|_| false);
+    assert!(lives[3].starts_with("you_have") && lives[4].starts_with('2'), "{lives:?}");
+    for n in 0..keys.len() {
+        assert_eq!(hears(&|it| it == n), lives, "it has died after {}", keys[n]);
+    }
+    assert_eq!(hears(&|_| true), lives, "it dies all the time");
+}
+
+#[test]
+fn three_wrong_pins_are_the_end_although_the_server_dies_after_each() {
+    let mut test = test(&[("1.wav", Age::New)], |_| {});
+    let ann = test.calls("vm");
+    test.runs(200);
+    for _ in 0..3 {
+        test.presses("1001#");
+        test.dies();
+        test.presses("4712#");
+        test.dies();
+    }
+    test.runs(3_000);
+    assert!(!test.harness.is_up(ann.0, ann.1) && !test.heard().contains("you_have"));
+    assert_eq!(test.told().iter().filter(|(name, _)| name == "wrong_pin").count(), 3);
+    test.ends();
+}
+
+#[test]
+fn a_message_is_deleted_or_becomes_old_once_although_the_server_dies_meanwhile() {
+    for (key, carried_out) in [("3", false), ("3", true), ("2", false), ("2", true)] {
+        let mut test = test(&[("1.wav", Age::New), ("2.wav", Age::New)], |_| {});
+        test.calls("vm");
+        test.runs(200);
+        test.presses("1001#4711#");
+        test.presses("0");
+        test.harness.media().set_length("/vm/1001/new/2.wav", Duration::from_secs(99));
+        *test.files.hangs.lock().unwrap() = Some(carried_out);
+        test.presses(key);
+        test.dies();
+        assert_eq!(test.told().iter().filter(|(name, _)| name == "deleted").count(), usize::from(key == "3"));
+        test.runs(1_200);
+        let heard = test.heard();
+        assert!(
+            heard.ends_with(if key == "3" { "1, deleted, 2" } else { "1, 2" }),
+            "{key} {carried_out}: {heard}"
+        );
+        let old = usize::from(key == "2");
+        assert_eq!(test.boxes.counts("1001"), Some(Counts { new: 1, old }), "{key} {carried_out}");
+        let disk = if key == "3" { vec!["new/2.wav"] } else { vec!["new/2.wav", "old/1.wav"] };
+        assert_eq!(test.disk(), disk, "{key} {carried_out}");
+        test.harness.hang_up_all();
+        test.ends();
+    }
 }

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use crate::wrong_pins::WrongPins;
 
 /// The numbers of messages in a mailbox.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Counts {
     /// Not heard to the end yet.
     pub new: usize,
@@ -16,7 +18,7 @@ pub struct Counts {
 }
 
 /// Whether a message was heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Age {
     New,
     Old,
@@ -33,7 +35,7 @@ impl Age {
 }
 
 /// A message in a mailbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// The file name; names sort by time.
     pub file: String,
@@ -97,6 +99,11 @@ impl Mailboxes {
         let of = |wanted: Age| held.messages.iter().filter(move |(_, age)| **age == wanted);
         let message = |(file, age): (&String, &Age)| Message { file: file.clone(), age: *age };
         of(Age::New).chain(of(Age::Old)).map(message).collect()
+    }
+
+    /// Whether it has this message, and of which age.
+    pub fn age_of(&self, mailbox: &str, file: &str) -> Option<Age> {
+        self.lock().get(mailbox)?.messages.get(file).copied()
     }
 
     /// Replaces the set of mailboxes. Existing ones keep their messages; `load` returns those of added ones.

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::boxes::Age;
+use super::boxes::{Age, Message};
 use super::machine::{Came, Do, Hearing, Keys};
 use super::visit::{MAILBOX, Speech, Visit};
 use super::{House, VOICEMAIL};
 use crate::caller::Caller;
 use crate::wrong_pins::Attempt;
-use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
+use b2b_call::application::{AppAnswer, AppEvent, Application, Saved, WantId, Wants};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, Place};
 
@@ -32,12 +32,28 @@ impl ApplicationHandler for Hear {
     }
 
     fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
+        Some(Box::new(self.hears(call)))
+    }
+
+    fn load(&self, call: &IncomingCall, saved: &Saved) -> Option<Box<dyn Application>> {
+        let mut it = self.hears(call);
+        let machine: Option<Hearing>;
+        (machine, it.visit.mailbox, it.visit.messages) = saved.read()?;
+        if let Some(machine) = machine {
+            (it.first, it.refused) = (None, machine.refused());
+            it.machine = machine.goes_on(it.machine);
+        }
+        Some(Box::new(it))
+    }
+}
+
+impl Hear {
+    fn hears(&self, call: &IncomingCall) -> Hears {
         let visit = Visit::new(VOICEMAIL, &self.0, call);
         let owner = call.identity.as_deref().and_then(|user| self.0.owner(user));
         let is_owner = owner.is_some();
         let (machine, first) = Hearing::begin(self.0.pins.clone(), owner);
-        let first = Some(first);
-        Some(Box::new(Hears { visit, is_owner, machine, first, refused: 0, at: At::Beginning }))
+        Hears { visit, is_owner, machine, first: Some(first), refused: 0, at: At::Beginning }
     }
 }
 
@@ -86,15 +102,50 @@ impl Application for Hears {
             // The result of a file operation in progress is still reported.
             AppEvent::Gone if matches!(self.at, At::Ageing(..) | At::Deleting(..)) => Ok(()),
             AppEvent::Gone => Err(CallError::Gone),
-            AppEvent::Resumed | AppEvent::Told(_) | AppEvent::Lost(_) | AppEvent::Over => Ok(()),
+            AppEvent::Resumed => {
+                self.resumes(wants);
+                Ok(())
+            }
+            AppEvent::Told(_) | AppEvent::Lost(_) | AppEvent::Over => Ok(()),
         };
         if let Err(error) = went_on {
             self.visit.ended(Err(error), wants);
         }
     }
+
+    fn save(&self) -> Option<Saved> {
+        let begun = self.first.is_none().then_some(&self.machine);
+        Saved::of(&(begun, &self.visit.mailbox, &self.visit.messages))
+    }
 }
 
 impl Hears {
+    /// The process that had the caller has ended; what it was doing to a file may be done.
+    fn resumes(&mut self, wants: &mut Wants) {
+        let (call, leg) = (self.visit.call.call, self.visit.call.leg);
+        if self.first.is_some() {
+            self.at = match self.visit.call.answered {
+                true => At::Entering(wants.enter(call, Place::Ivr)),
+                false => At::Answering(wants.answer(leg)),
+            };
+            return;
+        }
+        let Visit { house, mailbox, messages, .. } = &mut self.visit;
+        let now = |it: &mut Message| {
+            let age = house.mailboxes.age_of(mailbox, &it.file);
+            it.age = age.unwrap_or(it.age);
+            age
+        };
+        let ages: Vec<_> = messages.iter_mut().map(now).collect();
+        match self.machine.again(ages.clone()) {
+            Do::Delete(n) if ages.get(n) == Some(&None) => {
+                self.deleted(&Came::Done, n, wants);
+                self.goes_on(Came::Done, None, wants);
+            }
+            act => self.does(act, wants),
+        }
+    }
+
     fn answered(
         &mut self,
         now: Instant,

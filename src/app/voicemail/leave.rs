@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::boxes::{Age, Message, Place as Reserved};
-use super::machine::{Came, Do, Leaving};
+use super::machine::{Came, Do, Leaving, SHORTEST};
 use super::visit::{MAILBOX, Speech, Visit};
-use super::{House, MailboxConfig, VOICEMAIL};
-use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
+use super::{Coding, House, MailboxConfig, VOICEMAIL};
+use b2b_call::application::{AppAnswer, AppEvent, Application, Saved, WantId, Wants};
 use b2b_call::controller::{CollectEnd, DigitPlan, Prompt, Recorded, RecordingId, RecordingSpec};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, MediaVerbs, Place};
@@ -29,6 +30,14 @@ impl Leave {
     pub fn new(house: Arc<House>, mailbox: MailboxConfig) -> Self {
         Leave { name: format!("{VOICEMAIL}/{}", mailbox.name), house, mailbox }
     }
+
+    fn leaves(&self, call: &IncomingCall, stay: Stay) -> Leaves {
+        let mut visit = Visit::new(&self.name, &self.house, call);
+        visit.mailbox = self.mailbox.name.clone();
+        visit.greeting = self.mailbox.greeting.clone().map(Prompt::file);
+        let (config, at) = (self.mailbox.clone(), At::Answering(None));
+        Leaves { visit, config, at, place: None, stay, has_before: false, has_gone: false }
+    }
 }
 
 impl ApplicationHandler for Leave {
@@ -42,19 +51,11 @@ impl ApplicationHandler for Leave {
     }
 
     fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
-        let mut visit = Visit::new(&self.name, &self.house, call);
-        visit.mailbox = self.mailbox.name.clone();
-        visit.greeting = self.mailbox.greeting.clone().map(Prompt::file);
-        Some(Box::new(Leaves {
-            visit,
-            config: self.mailbox.clone(),
-            at: At::Answering(None),
-            place: None,
-            file: String::new(),
-            machine: Leaving::begin(false).0,
-            recorded: None,
-            has_gone: false,
-        }))
+        Some(Box::new(self.leaves(call, Stay::default())))
+    }
+
+    fn load(&self, call: &IncomingCall, saved: &Saved) -> Option<Box<dyn Application>> {
+        Some(Box::new(self.leaves(call, saved.read()?)))
     }
 }
 
@@ -65,11 +66,20 @@ struct Leaves {
     at: At,
     /// Reserved for the caller's message.
     place: Option<Reserved>,
+    stay: Stay,
+    /// What was recorded in the process before is to be continued.
+    has_before: bool,
+    has_gone: bool,
+}
+
+/// What goes on in another process.
+#[derive(Default, Serialize, Deserialize)]
+struct Stay {
+    /// `None`: the caller is not greeted yet.
+    machine: Option<Leaving>,
     /// The file name of the message.
     file: String,
-    machine: Leaving,
     recorded: Option<Recorded>,
-    has_gone: bool,
 }
 
 /// The action in progress.
@@ -79,6 +89,8 @@ enum At {
     /// Setting the mailbox on the call.
     Naming(WantId),
     Speaking(Speech),
+    /// What was recorded in the process before is taken back from the messages.
+    TakingBack(WantId),
     /// A recording is starting.
     Beginning(WantId),
     Recording(Recording),
@@ -110,11 +122,14 @@ impl Application for Leaves {
                         Ok(())
                     }
                     // The recorded message is still saved or discarded.
-                    At::Beginning(_) | At::Keeping(_) | At::Discarding(_) => Ok(()),
+                    At::TakingBack(_) | At::Beginning(_) | At::Keeping(_) | At::Discarding(_) => Ok(()),
                     _ => Err(CallError::Gone),
                 }
             }
-            AppEvent::Resumed => Ok(()),
+            AppEvent::Resumed => {
+                self.resumes(now, wants);
+                Ok(())
+            }
             AppEvent::Over => {
                 if let At::Recording(recording) = &mut self.at {
                     recording.stop(wants);
@@ -127,6 +142,10 @@ impl Application for Leaves {
         if let Err(error) = went_on {
             self.visit.ended(Err(error), wants);
         }
+    }
+
+    fn save(&self) -> Option<Saved> {
+        Saved::of(&self.stay)
     }
 }
 
@@ -143,7 +162,45 @@ fn until_hash() -> DigitPlan {
 
 impl Leaves {
     fn written(&self) -> PathBuf {
-        self.visit.house.coming(&self.config.name, &self.file)
+        self.visit.house.coming(&self.config.name, &self.stay.file)
+    }
+
+    /// The process that had the caller has ended. What it recorded may be a message since this one has started.
+    fn resumes(&mut self, now: Instant, wants: &mut Wants) {
+        let (house, call, leg) = (self.visit.house.clone(), self.visit.call.call, self.visit.call.leg);
+        let Some(machine) = &self.stay.machine else {
+            self.at = match self.visit.call.answered {
+                true => At::Entering(wants.enter(call, Place::Ivr)),
+                false => At::Answering(Some(wants.answer(leg))),
+            };
+            return;
+        };
+        let act = machine.act();
+        let new = house.path(&self.config.name, Age::New, &self.stay.file);
+        let is_message = house.mailboxes.age_of(&self.config.name, &self.stay.file).is_some();
+        // Ogg cannot be continued: what was said before is a message of its own.
+        if act == Do::Record && house.coding == Coding::Opus {
+            self.stay.file = house.name_of(now, call);
+        } else if is_message && matches!(act, Do::Record | Do::Discard) {
+            self.visit.changed(house.mailboxes.remove(&self.config.name, &self.stay.file), wants);
+        }
+        self.place = house.mailboxes.reserve(&self.config.name, self.config.most);
+        match act {
+            Do::Record if is_message && house.coding != Coding::Opus => {
+                let written = self.written();
+                self.at = At::TakingBack(wants.run(move |_| house.files.rename(&new, &written)));
+            }
+            Do::Keep if is_message => {
+                self.kept(&Came::Done, wants);
+                self.goes_on(&Came::Done, wants);
+            }
+            Do::Discard if is_message => {
+                self.at = At::Discarding(wants.run(move |_| house.files.remove(&new)));
+            }
+            // It was deleted, by then or when this process started.
+            Do::Discard => self.goes_on(&Came::Done, wants),
+            act => self.does(act, wants),
+        }
     }
 
     fn answered(
@@ -171,6 +228,16 @@ impl Leaves {
                 if let Some(came) = speech.answered(&self.visit, answer, wants)? {
                     self.goes_on(&came, wants);
                 }
+            }
+            At::TakingBack(waits) if *waits == want => {
+                self.has_before = self.visit.carried_out(answer, wants) == Came::Done;
+                if !self.has_before {
+                    // It stays a message of its own.
+                    let message = Message { file: self.stay.file.clone(), age: Age::New };
+                    self.visit.changed(self.visit.house.mailboxes.put(&self.config.name, message), wants);
+                    self.stay.file = self.visit.house.name_of(now, call);
+                }
+                self.does(Do::Record, wants);
             }
             At::Beginning(waits) if *waits == want => self.records(answer.recording(), wants)?,
             At::Recording(recording) if recording.ends == want => {
@@ -204,14 +271,14 @@ impl Leaves {
         if self.place.is_none() {
             self.visit.tell("full", json!({ "mailbox": self.config.name }), wants);
         }
-        self.file = self.visit.house.name_of(now, self.visit.call.call);
+        self.stay.file = self.visit.house.name_of(now, self.visit.call.call);
         let (machine, act) = Leaving::begin(self.place.is_some());
-        self.machine = machine;
+        self.stay.machine = Some(machine);
         self.does(act, wants);
     }
 
     fn goes_on(&mut self, came: &Came, wants: &mut Wants) {
-        let act = self.machine.came(came);
+        let act = self.stay.machine.as_mut().map_or(Do::HangUp, |machine| machine.came(came));
         self.does(act, wants);
     }
 
@@ -227,11 +294,12 @@ impl Leaves {
                 let (longest, silence) = (Some(self.config.longest), house.silence);
                 let path = self.written();
                 let (coding, spec) = (house.coding, RecordingSpec::new(path));
-                let spec = RecordingSpec { stereo: false, longest, silence, coding, ..spec };
+                let append = self.visit.call.resumed && coding != Coding::Opus;
+                let spec = RecordingSpec { stereo: false, longest, silence, coding, append, ..spec };
                 At::Beginning(wants.start_recording(leg, &spec))
             }
             Do::Keep => {
-                let (from, to) = (self.written(), house.path(&self.config.name, Age::New, &self.file));
+                let (from, to) = (self.written(), house.path(&self.config.name, Age::New, &self.stay.file));
                 At::Keeping(wants.run(move |_| house.files.rename(&from, &to)))
             }
             Do::Discard => {
@@ -255,6 +323,14 @@ impl Leaves {
                 self.at = At::Recording(recording);
                 Ok(())
             }
+            Err(error) if self.has_before => {
+                if let CallError::Media(why) = error {
+                    self.visit.fails(&why, wants);
+                }
+                // Nothing is added to what there is.
+                self.goes_on(&Came::Recorded { lasts: SHORTEST, spoken: SHORTEST, cut: true }, wants);
+                Ok(())
+            }
             Err(error) => self.not_recorded(error, wants),
         }
     }
@@ -273,7 +349,7 @@ impl Leaves {
                     self.visit.fails(error, wants);
                 }
                 let (lasts, spoken, cut) = (recorded.lasts, recorded.spoken, recorded.error.is_some());
-                self.recorded = Some(recorded);
+                self.stay.recorded = Some(recorded);
                 self.goes_on(&Came::Recorded { lasts, spoken, cut }, wants);
                 Ok(())
             }
@@ -286,12 +362,12 @@ impl Leaves {
             return;
         }
         let (house, mailbox) = (&self.visit.house, &self.config.name);
-        let message = Message { file: self.file.clone(), age: Age::New };
+        let message = Message { file: self.stay.file.clone(), age: Age::New };
         self.visit.changed(house.mailboxes.put(mailbox, message), wants);
-        let lasts = self.recorded.as_ref().map_or(Duration::ZERO, |it| it.lasts);
+        let lasts = self.stay.recorded.as_ref().map_or(Duration::ZERO, |it| it.lasts);
         let data = json!({
             "mailbox": mailbox,
-            "file": house.path(mailbox, Age::New, &self.file),
+            "file": house.path(mailbox, Age::New, &self.stay.file),
             "lasts_s": lasts.as_secs_f64(),
             "caller": self.visit.call.caller(),
         });

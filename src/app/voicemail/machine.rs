@@ -35,6 +35,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::boxes::Age;
 use super::words::Word;
 use b2b_base::util::secret::SecretText;
@@ -134,10 +136,10 @@ fn words<const N: usize>(words: [Word; N]) -> Vec<Saying> {
 }
 
 /// A caller who leaves a message; see the module documentation.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Leaving(LeavingAt);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum LeavingAt {
     Greeting,
     Beep,
@@ -145,39 +147,49 @@ enum LeavingAt {
     /// The prompt after it is saved.
     Keeping(Word),
     Discarding,
-    Last,
+    /// The last prompt before the goodbye.
+    Last(Word),
+    Over,
 }
 
 impl Leaving {
     /// The beginning; `room`: whether the mailbox has room for another message.
     pub fn begin(room: bool) -> (Leaving, Do) {
-        match room {
-            true => (Leaving(LeavingAt::Greeting), Do::Ask(vec![Saying::Greeting], Keys::Meanwhile)),
-            false => (Leaving(LeavingAt::Last), Do::Say(words([Word::Full, Word::Goodbye]))),
+        let leaving = Leaving(if room { LeavingAt::Greeting } else { LeavingAt::Last(Word::Full) });
+        let act = leaving.act();
+        (leaving, act)
+    }
+
+    /// The action of the state: once more in the process after the one that has begun it.
+    pub fn act(&self) -> Do {
+        match self.0 {
+            LeavingAt::Greeting => Do::Ask(vec![Saying::Greeting], Keys::Meanwhile),
+            LeavingAt::Beep => Do::Say(words([Word::Beep])),
+            LeavingAt::Recording => Do::Record,
+            LeavingAt::Keeping(_) => Do::Keep,
+            LeavingAt::Discarding => Do::Discard,
+            LeavingAt::Last(word) => Do::Say(words([word, Word::Goodbye])),
+            LeavingAt::Over => Do::HangUp,
         }
     }
 
     /// The next action after this result.
     pub fn came(&mut self, came: &Came) -> Do {
         use LeavingAt as At;
-        let (at, act) = match (self.0, came) {
-            (At::Greeting, _) => (At::Beep, Do::Say(words([Word::Beep]))),
-            (At::Beep, _) => (At::Recording, Do::Record),
+        self.0 = match (self.0, came) {
+            (At::Greeting, _) => At::Beep,
+            (At::Beep, _) => At::Recording,
             (At::Recording, Came::Recorded { lasts, spoken, .. }) if *lasts < SHORTEST || *spoken < LEAST => {
-                (At::Discarding, Do::Discard)
+                At::Discarding
             }
-            (At::Recording, Came::Recorded { cut, .. }) => {
-                (At::Keeping(if *cut { Word::Cut } else { Word::Kept }), Do::Keep)
-            }
-            (At::Keeping(word), Came::Done) => (At::Last, Do::Say(words([word, Word::Goodbye]))),
-            (At::Recording | At::Keeping(_), _) => {
-                (At::Last, Do::Say(words([Word::NotRecorded, Word::Goodbye])))
-            }
-            (At::Discarding, _) => (At::Last, Do::Say(words([Word::NotKept, Word::Goodbye]))),
-            (At::Last, _) => (At::Last, Do::HangUp),
+            (At::Recording, Came::Recorded { cut: true, .. }) => At::Keeping(Word::Cut),
+            (At::Recording, Came::Recorded { .. }) => At::Keeping(Word::Kept),
+            (At::Keeping(word), Came::Done) => At::Last(word),
+            (At::Recording | At::Keeping(_), _) => At::Last(Word::NotRecorded),
+            (At::Discarding, _) => At::Last(Word::NotKept),
+            (At::Last(_) | At::Over, _) => At::Over,
         };
-        self.0 = at;
-        act
+        self.act()
     }
 }
 
@@ -185,10 +197,12 @@ impl Leaving {
 pub type Pins = Arc<BTreeMap<String, SecretText>>;
 
 /// A caller who hears messages; see the module documentation.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Hearing {
+    #[serde(skip)]
     pins: Pins,
     /// The mailbox of the caller's phone, if it is known.
+    #[serde(skip)]
     owner: Option<String>,
     mailbox: String,
     wrong: usize,
@@ -197,7 +211,7 @@ pub struct Hearing {
     at: HearingAt,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum HearingAt {
     Mailbox,
     Pin,
@@ -212,7 +226,7 @@ enum HearingAt {
     Last,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Next {
     Choose,
     Go,
@@ -231,6 +245,29 @@ impl Hearing {
         };
         let act = hearing.asks(None);
         (hearing, act)
+    }
+
+    /// A caller of the process before; `of` is how one begins here.
+    pub fn goes_on(self, of: Hearing) -> Hearing {
+        Hearing { pins: of.pins, owner: of.owner, ..self }
+    }
+
+    /// The action of the state once more. `ages` are those that the messages have now, `None` for one that is gone.
+    pub fn again(&mut self, ages: Vec<Option<Age>>) -> Do {
+        use HearingAt as At;
+        self.messages = ages;
+        match self.at {
+            At::Mailbox => self.asks(None),
+            At::Pin => self.asks_pin(None),
+            At::Opening => Do::Open(self.mailbox.clone()),
+            At::Counting => self.counts(&self.messages.iter().copied().flatten().collect::<Vec<_>>()),
+            At::Playing(n) => self.plays(n),
+            At::Ageing(n, next) => self.ages(n, next),
+            At::Choosing(n) => self.follows(n, Next::Choose),
+            At::Deleting(n) => Do::Delete(n),
+            At::Deleted(n) => self.tells(n),
+            At::Last => self.last([Word::Goodbye]),
+        }
     }
 
     /// The mailbox in use; empty if none was entered yet.
@@ -277,11 +314,9 @@ impl Hearing {
             }
             (At::Deleting(n), Came::Done) => {
                 self.messages[n] = None;
-                self.goes(At::Deleted(n), Do::Ask(words([Word::Deleted]), Keys::Meanwhile))
+                self.tells(n)
             }
-            (At::Deleting(n), _) => {
-                self.goes(At::Deleted(n), Do::Ask(words([Word::NotDone]), Keys::Meanwhile))
-            }
+            (At::Deleting(n), _) => self.tells(n),
             (At::Deleted(n), _) => self.plays(n + 1),
             (At::Opening | At::Last, _) => self.goes(At::Last, Do::HangUp),
         }
@@ -336,6 +371,13 @@ impl Hearing {
             }
         }
         self.goes(HearingAt::Counting, Do::Ask(said, Keys::Meanwhile))
+    }
+
+    /// Says whether this message is deleted.
+    fn tells(&mut self, n: usize) -> Do {
+        let is_there = self.messages.get(n).is_some_and(Option::is_some);
+        let word = if is_there { Word::NotDone } else { Word::Deleted };
+        self.goes(HearingAt::Deleted(n), Do::Ask(words([word]), Keys::Meanwhile))
     }
 
     /// Plays the first message from this index on.
