@@ -217,3 +217,59 @@ fn a_caller_in_a_menu_hears_it_again_after_a_kill_and_is_led_on() {
     });
     written(server.folder.path(), 0, 0);
 }
+
+/// Says this A-law octet for some seconds, from the packet of this number on.
+fn says(ann: &Phone, to: SocketAddr, octet: u8, first: u16, seconds: u16) {
+    for n in first..first + seconds * 50 {
+        ann.sound(to, n, &[octet; 160]);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_message_that_is_being_left_has_what_is_said_before_and_after_a_kill() {
+    let [ann, bob] = ["ann", "bob"].map(Phone::new);
+    let mailbox = "[voicemail]\nfolder = \"mail\"\n[[mailbox]]\nname = \"1001\"\npin = \"4711\"\n\
+                   [[route]]\ncalled = \"300\"\napp = \"voicemail/1001\"\n";
+    let server = start(folder("127.0.79.5", &bob, mailbox));
+    let asked = ann.ask_for(server.sip, "300");
+    let answer = ann.hear("SIP/2.0 200").0;
+    let (rtp, of_ann) = (rtp_of(&answer), ann.confirmed(&answer, asked, server.sip));
+    let folder_of = |server: &Server, which: &str| server.folder.path().join("mail/1001").join(which);
+    let files = |folder: &Path| -> Vec<_> {
+        fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("an entry").path()).collect()
+    };
+    until("a recording", || (files(&folder_of(&server, "tmp")).len() == 1).then_some(()));
+    let (before, after) = (0x11, 0x22);
+    says(&ann, rtp, before, 0, 3);
+    written(server.folder.path(), 1, 1);
+
+    let server = start(killed(server));
+    until("the recording again", || (files(&folder_of(&server, "tmp")).len() == 1).then_some(()));
+    assert_eq!(files(&folder_of(&server, "new")).len(), 0, "it is not complete");
+    says(&ann, rtp, after, 200, 3);
+    ann.hang_up(&of_ann);
+    let kept = until("the message", || files(&folder_of(&server, "new")).pop());
+    let mut wav = hound::WavReader::open(kept).expect("a WAV");
+    let samples: Vec<i16> = wav.samples().map(|sample| sample.expect("a sample")).collect();
+    let value = |octet: u8| {
+        // G.711: every other bit is inverted, the first one is the sign, then come exponent and mantissa.
+        let octet = octet ^ 0x55;
+        let size = i16::from(octet & 0xf) << 4 | 8;
+        let size = match octet >> 4 & 7 {
+            0 => size,
+            exponent => (size + 0x100) << (exponent - 1),
+        };
+        if octet & 0x80 == 0 { -size } else { size }
+    };
+    let [before, after] = [before, after].map(|octet| {
+        let said = |sample: &i16| *sample == value(octet);
+        let first = samples.iter().position(said).expect("what was said");
+        (first, samples.iter().rposition(said).unwrap_or(first))
+    });
+    // A second of each is in there, and in between is silence; what came last before the kill was not written.
+    assert!(before.1 - before.0 > 8_000 && after.1 - after.0 > 16_000, "{before:?} {after:?}");
+    let gap = samples.get(before.1 + 1..after.0).expect("what was said after comes later");
+    assert!(gap.len() > 6_400 && gap.iter().filter(|it| **it != 0).count() < 400, "{}", gap.len());
+    assert_eq!(records(&server).len(), 1);
+}
