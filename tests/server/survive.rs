@@ -273,3 +273,47 @@ fn a_message_that_is_being_left_has_what_is_said_before_and_after_a_kill() {
     assert!(gap.len() > 6_400 && gap.iter().filter(|it| **it != 0).count() < 400, "{}", gap.len());
     assert_eq!(records(&server).len(), 1);
 }
+
+#[test]
+fn a_member_who_was_muted_just_before_a_kill_is_muted_in_the_room() {
+    let [ann, bob, cat] = ["ann", "bob", "cat"].map(Phone::new);
+    let room = "[[conference]]\nname = \"blue\"\nshort_pin = true\npin = \"1\"\nmoderator_pin = \"9\"\n\
+                [[route]]\ncalled = \"300\"\napp = \"conference/blue\"\n";
+    let server = start(folder("127.0.79.4", &cat, room));
+    let view = |server: &Server| server.get("/rooms/blue").json();
+    let members = |server: &Server, count: usize| {
+        until("the members", || {
+            let view = view(server);
+            (view["members"].as_array()?.len() == count).then_some(view)
+        })
+    };
+    let dialogs = [(&ann, '9'), (&bob, '1')].map(|(phone, pin)| {
+        let dialog = phone.call(server.sip, "300");
+        phone.press(&dialog, 2, pin);
+        phone.press(&dialog, 3, '#');
+        dialog
+    });
+    members(&server, 2);
+    // A second: the prompt for the first member is over, and keys have a function.
+    ann.listen(50);
+    let presses = |server: &Server, first: u32, keys: &str, what: &str| {
+        for (cseq, key) in (first..).zip(keys.chars()) {
+            ann.press(&dialogs[0], cseq, key);
+        }
+        until(what, || view(server).to_string().contains(what).then_some(()));
+    };
+    presses(&server, 4, "*5", "\"locked\":true");
+    presses(&server, 6, "*7", "\"muted\":true");
+    written(server.folder.path(), 2);
+    let before = view(&server);
+    // Bob's call is written because the moderator has muted him, not because five seconds have passed.
+    std::thread::sleep(Duration::from_millis(300));
+
+    let server = start(killed(server));
+    assert_eq!(members(&server, 2), before);
+    presses(&server, 8, "*8", "\"muted\":false");
+    for (phone, dialog) in [&ann, &bob].into_iter().zip(&dialogs) {
+        phone.hang_up(dialog);
+    }
+    until("the records", || Some(records(&server)).filter(|all| all.len() == 2));
+}

@@ -403,3 +403,23 @@ fn a_caller_on_the_way_in_or_out_goes_on_from_any_moment_at_which_the_server_die
         assert_eq!(meets(&[ms, ms + 50]), lives, "and again");
     }
 }
+
+#[test]
+fn three_wrong_pins_are_the_end_although_the_server_dies_after_each() {
+    let mut house = house(|config| config.pin = Some(SecretText::new("4711")));
+    let ann = house.comes(1);
+    for _ in 0..3 {
+        house.dies();
+        house.presses(0, "12#");
+        if !house.harness.snapshot().is_empty() {
+            house.dies();
+        }
+        house.runs(1);
+    }
+    house.runs(2);
+    assert!(house.harness.ended(ann.0, ann.1).is_some(), "sent away");
+    let heard = house.heard();
+    let wrong = heard.iter().filter(|word| *word == "wrong_pin.wav").count();
+    assert!((3..=6).contains(&wrong) && heard.ends_with(&["goodbye.wav".to_owned()]), "{heard:?}");
+    house.harness.assert_nothing_left();
+}

@@ -145,6 +145,27 @@ fn a_program_orders_what_moderators_can_and_no_more() {
     assert_eq!(room.order(Order::SendAway(LegId(9))), None);
 }
 
+#[test]
+fn members_take_up_the_latest_that_one_of_them_has_kept_in_any_order() {
+    let mut room = Room::default();
+    join(&mut room, 1, Role::Moderator).unwrap();
+    join(&mut room, 2, Role::Participant).unwrap();
+    let early = room.kept(LegId(2)).unwrap();
+    join(&mut room, 3, Role::Participant).unwrap();
+    room.key(LegId(1), '5');
+    room.key(LegId(1), '0');
+    let late = [1, 3].map(|n| room.kept(LegId(n)).unwrap());
+    for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+        let mut again = Room::default();
+        let kept = [late[0].clone(), early.clone(), late[1].clone()];
+        let deeds = order.map(|n| again.take_up(kept[n].clone(), of(n as u64)));
+        assert_eq!(again.participants(), room.participants());
+        assert!(again.is_locked());
+        let others = deeds.concat().into_iter().filter(|deed| !matches!(deed, Deed::Mix(..)));
+        assert_eq!(others.collect::<Vec<_>>(), [Deed::Record(true)], "nobody is greeted");
+    }
+}
+
 proptest! {
     /// In any sequence of events: a member who has not left is listed exactly once, the room is over exactly
     /// when it becomes empty, and no deed concerns a leg that is not a member.
