@@ -342,10 +342,10 @@ fn a_meeting_is_the_same_whenever_the_server_dies() {
         all
     };
     let lives = meets(&|_| false);
-    for died in 0..MEETING.len() {
+    for (died, (name, _)) in MEETING.iter().enumerate() {
         let goes_on = meets(&|n| n == died);
         for (a, b) in lives.iter().zip(&goes_on) {
-            assert_eq!(a, b, "the server has died after {}", MEETING[died].0);
+            assert_eq!(a, b, "the server has died after {name}");
         }
     }
     assert_eq!(meets(&|_| true), lives, "it dies all the time");

@@ -573,8 +573,8 @@ fn an_owner_is_at_the_same_place_of_the_mailbox_whenever_the_server_dies() {
     };
     let lives = hears(&|_| false);
     assert!(lives[3].starts_with("you_have") && lives[4].starts_with('2'), "{lives:?}");
-    for n in 0..keys.len() {
-        assert_eq!(hears(&|it| it == n), lives, "it has died after {}", keys[n]);
+    for (n, keys) in keys.iter().enumerate() {
+        assert_eq!(hears(&|it| it == n), lives, "it has died after {keys}");
     }
     assert_eq!(hears(&|_| true), lives, "it dies all the time");
 }
