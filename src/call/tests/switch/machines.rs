@@ -86,7 +86,7 @@ impl Application for Attends {
                 return;
             }
             AppEvent::Answered { want, answer: AppAnswer::Media(_) } if Some(want) == self.plays => "played",
-            AppEvent::Answered { .. } => return,
+            AppEvent::Resumed | AppEvent::Answered { .. } => return,
             AppEvent::Timer(1) => "timer 1",
             AppEvent::Timer(_) => "timer",
             AppEvent::Told(_) => "told",
