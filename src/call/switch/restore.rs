@@ -8,17 +8,18 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::application::Saved;
+use crate::call_fsm::CallState;
 use crate::controller::{EndpointId, MediaError};
 use crate::handler::HandlerAction;
 use crate::lookup::LookupError;
 use crate::service::Watched;
-use crate::service::command::{read_replies, write_replies};
+use crate::service::command::{Command, Reply, read_replies, write_replies};
 use crate::switch::Switch;
 use crate::switch::calls::Generations;
 use crate::switch::export::{NotWritten, Octets, VERSION};
 use crate::switch::keep::{CallStore, Kept};
 use crate::switch::replay::nobody::nobody;
-use crate::switch::state::call::Call;
+use crate::switch::state::call::{Call, Purpose};
 use crate::switch::state::input::CallInput;
 use crate::switch::state::recording::Ended;
 use crate::switch::state::transfer::PassedRefer;
@@ -138,6 +139,19 @@ impl Surviving {
     }
 }
 
+/// Whether a call was begun for somebody in the process before: it rings, or its party is alone, and nothing else would
+/// ever end it.
+fn is_nobodys(call: &Call) -> bool {
+    let is_awaited = match call.dialling.as_deref().map(|it| &it.purpose) {
+        Some(Purpose::Originate { reply, .. }) => !reply.is_closed(),
+        Some(Purpose::Caller { .. } | Purpose::Transfer { .. }) => true,
+        None => false,
+    };
+    // One that waits for commands is in another state.
+    let is_alone = call.state == CallState::OutgoingCall && call.bridge.is_none() && !call.is_asked();
+    is_alone && !is_awaited && call.application.is_none()
+}
+
 impl Switch {
     /// Takes in calls that another switch has written ([`Switch::write_calls`], [`Switch::write_call`]); returns their
     /// numbers. A number that is free here is kept, for calls, legs and bridges alike; another one is new. Their
@@ -173,6 +187,18 @@ impl Switch {
             }
         }
         self.answer_for_the_gone(t, requests);
+        for call in &calls {
+            let Some(it) = self.calls.get_mut(*call) else { continue };
+            if let Some(Purpose::Caller { reply, .. }) = it.dialling.as_deref_mut().map(|it| &mut it.purpose)
+                && reply.as_ref().is_some_and(Reply::is_closed)
+            {
+                // Until an application awaits it, a failure ends the caller.
+                *reply = None;
+            }
+            if is_nobodys(it) {
+                self.obey(t, Command::HangupCall { call: *call, reason: None, reply: Reply::default() });
+            }
+        }
         Ok(calls)
     }
 

@@ -311,8 +311,8 @@ impl CallStep<'_> {
             self.hang_up(leg);
             DialError::Failed(DialFailure::new(error.status_of_answer(), ""))
         });
-        // The receiver has gone: nothing else would ever end the leg.
-        if !self.asks.reaches(reply, result) {
+        // The receiver has gone: nothing else would ever end the leg, unless an application has it since its early media.
+        if !self.asks.reaches(reply, result) && self.call.application.is_none() {
             self.hang_up(leg);
         }
     }

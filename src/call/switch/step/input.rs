@@ -295,7 +295,7 @@ impl CallStep<'_> {
     /// An application that goes on in this process waits for what is being dialled for its caller.
     fn await_dialled(&mut self, leg: LegId, reply: Reply<Result<BridgeId, DialError>>) {
         match self.call.dialling.as_deref_mut().map(|it| &mut it.purpose) {
-            Some(Purpose::Caller { caller, reply: awaits @ Some(_) }) if *caller == leg => {
+            Some(Purpose::Caller { caller, reply: awaits }) if *caller == leg => {
                 *awaits = Some(reply);
             }
             _ => {

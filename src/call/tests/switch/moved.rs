@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use b2b_call::service::{CallService, DialRequest};
+use b2b_call::service::{CallService, DialRequest, Place};
 use b2b_call::switch::CallSnapshot;
 use b2b_call::switch::restore::NotTakenIn;
 use b2b_call::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{Body, Event, InDialog, Reply, ServerTransactionId, UsageEvent};
 use b2b_sip::msg::Method;
-use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
+use b2b_testkit::{Harness, PartyId, SESSION, Termination, UsageId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,73 @@ fn calls_that_talk_go_on_in_one_process_after_another() {
     harness.hang_up(ann, at_ann);
     assert!(!harness.is_up(bob, at_bob));
     harness.assert_nothing_left();
+}
+
+/// Bob is called for a program, and answers with this. Returns the program, and Bob's call.
+fn originated(harness: &mut Harness, session: Option<&'static str>) -> (PartyId, UsageId, Option<LegId>) {
+    let (service, bob) = (harness.service(), harness.party(BOB));
+    let soon = Duration::from_secs(1);
+    let (_, leg) = harness.wait(soon, service.originate(DialRequest::to(uri(BOB)))).expect("a call");
+    let call = harness.next_call(bob);
+    harness.ring(bob, call, 180, None);
+    let Some(session) = session else {
+        // The program ends with its process.
+        std::mem::forget(leg);
+        return (bob, call, None);
+    };
+    harness.answer(bob, call, Some(session));
+    let leg = harness.wait(soon, leg).expect("a leg");
+    (bob, call, Some(leg))
+}
+
+#[test]
+fn whoever_was_called_for_a_program_is_not_kept_when_its_process_has_ended() {
+    for session in [None, Some(SESSION)] {
+        let mut harness = Harness::new(Instant::now(), vec![]);
+        let (bob, call, _) = originated(&mut harness, session);
+        assert_eq!(harness.move_to_another_process().expect("they are read").len(), 1);
+        harness.run(Duration::from_secs(1));
+        let cancelled = matches!(harness.ended(bob, call), Some(Termination::RemoteCancel { .. }));
+        assert_eq!((harness.is_up(bob, call), cancelled), (false, session.is_none()));
+        harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_party_that_waits_for_commands_or_is_being_joined_goes_on_when_the_process_has_ended() {
+    for (joins, answers) in [(false, false), (true, true), (true, false)] {
+        let mut harness = Harness::new(Instant::now(), vec![]);
+        let (bob, call, leg) = originated(&mut harness, Some(SESSION));
+        let (service, leg, cat) = (harness.service(), leg.expect("it is answered"), harness.party(CAT));
+        let soon = Duration::from_secs(1);
+        if joins {
+            let joined = service.dial_and_bridge(leg, DialRequest::to(uri(CAT)));
+            let mut joined = Box::pin(joined);
+            let _ = harness.wait(soon, async {
+                tokio::select! { biased; it = &mut joined => Some(it), () = async {} => None }
+            });
+            std::mem::forget(joined);
+        } else {
+            let of = harness.snapshot().remove(0).call;
+            harness.wait(soon, service.enter(of, Place::Program)).expect("it waits");
+        }
+        assert_eq!(harness.move_to_another_process().expect("they are read").len(), 1);
+        harness.run(Duration::from_secs(1));
+        assert!(harness.is_up(bob, call));
+        if joins {
+            let c = harness.next_call(cat);
+            if answers {
+                harness.answer(cat, c, Some(SESSION));
+                assert!(harness.is_up(cat, c));
+            } else {
+                harness.reject(cat, c, 486);
+            }
+        }
+        harness.run(Duration::from_secs(60));
+        assert_eq!(harness.is_up(bob, call), !joins || answers, "nothing else would end it");
+        harness.hang_up_all();
+        harness.assert_nothing_left();
+    }
 }
 
 /// Each call, its legs and its bridge.
