@@ -63,6 +63,7 @@ pub use certified::CertifiedPeers;
 pub use limits::{NetCounters, NetLimits, ProvenBy};
 pub use listeners::{Listening, NamedListener, listener_of};
 pub use resolve::NameService;
+pub use sockets::{PassedSocket, Passing};
 pub use stack::{ConnectError, NetConfig, NetError, SipStack};
 pub use stun::{SeenAs, StunConfig};
 pub use tls::Tls;

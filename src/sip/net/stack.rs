@@ -24,7 +24,7 @@ use super::listeners::{Listening, NamedListener};
 use super::local_addr::{self, LocalAddresses};
 use super::local_flows::LocalFlows;
 use super::resolve::{NameService, Resolver};
-use super::sockets::{self, Listener};
+use super::sockets::{self, Listener, Passing};
 use super::stun::{Stun, StunConfig};
 use super::tap::{Seen, Tap};
 use super::tls::Tls;
@@ -64,6 +64,8 @@ pub struct NetConfig {
     pub trace_slot: TraceSlot,
     /// Whether the tap also gets messages that belong to no call.
     pub tap_all: bool,
+    /// Listening sockets from a process before, and for the next one.
+    pub passing: Passing,
 }
 
 impl NetConfig {
@@ -83,6 +85,7 @@ impl NetConfig {
             trace: None,
             trace_slot: TraceSlot::default(),
             tap_all: false,
+            passing: Passing::default(),
         }
     }
 }
@@ -215,17 +218,18 @@ impl SipStack {
     pub fn bind(config: NetConfig, mut endpoint: Endpoint) -> Result<Self, NetError> {
         let mut udp = Vec::new();
         let mut listeners = Vec::new();
+        let mut passing = config.passing;
         let unnamed = (None, config.bind, config.bind_tls);
         let named = config.named.into_iter().map(|it| (Some(it.name), it.bind, it.bind_tls));
         for (name, bind, bind_tls) in std::iter::once(unnamed).chain(named) {
             for addr in bind {
-                let bound = sockets::bind_both(addr, name.as_ref());
+                let bound = sockets::bind_both(addr, name.as_ref(), &mut passing);
                 let (port, listener) = bound.map_err(|error| NetError::Bind { addr, error })?;
                 udp.push(port);
                 listeners.push(listener);
             }
             for addr in bind_tls {
-                let listener = sockets::listen(Transport::Tls, addr, name.as_ref());
+                let listener = sockets::listen(Transport::Tls, addr, name.as_ref(), &mut passing);
                 listeners.push(listener.map_err(|error| NetError::Bind { addr, error })?);
             }
         }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -43,10 +43,14 @@ pub(super) struct UdpPort {
 }
 
 impl UdpPort {
-    /// Binds a socket; an IPv6 socket is for IPv6 only.
-    pub(super) fn bind(addr: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-        if addr.is_ipv6() {
+    /// Binds a socket, unless one that is bound is passed; an IPv6 socket is for IPv6 only.
+    pub(super) fn bind(addr: SocketAddr, passed: Option<Socket>) -> io::Result<Self> {
+        let is_bound = passed.is_some();
+        let socket = match passed {
+            Some(socket) => socket,
+            None => Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?,
+        };
+        if addr.is_ipv6() && !is_bound {
             socket.set_only_v6(true)?;
         }
         socket.set_recv_buffer_size(SOCKET_BUFFER)?;
@@ -60,7 +64,9 @@ impl UdpPort {
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
         }
         socket.set_nonblocking(true)?;
-        socket.bind(&addr.into())?;
+        if !is_bound {
+            socket.bind(&addr.into())?;
+        }
         #[expect(deprecated, reason = "unsound with what does not own its descriptor; this socket does")]
         let socket = Arc::new(AsyncFd::with_interest(UdpSocket::from(socket), Interest::READABLE)?);
         let bound = socket.get_ref().local_addr()?;
@@ -108,6 +114,12 @@ impl UdpPort {
     /// if the report is about something else, `WouldBlock` if there are no more.
     pub(super) fn undelivered(&self) -> io::Result<Option<(SocketAddr, Bytes)>> {
         self.socket.try_io(Interest::ERROR, |socket| report(socket.as_raw_fd()))
+    }
+}
+
+impl AsFd for UdpPort {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.get_ref().as_fd()
     }
 }
 
