@@ -1,10 +1,11 @@
-//! System calls of the media threads, and the memory that outlives the process.
+//! System calls of the media threads, and for what outlives the process.
 //!
 //! - `udp`: batched receiving with kernel timestamps
 //! - `wake`: sleeping until a given time or a wake-up
 //! - `relay`: a relay endpoint's socket: one packet at a time, no kernel timestamps
 //! - `descriptors`: a separate descriptor table for a thread
 //! - `mapping`: a file in memory, for what outlives the process
+//! - `manager`: the protocol of service managers; `restart`: starts this program again
 //!
 //! A thread with sources and sinks does not wait on its RTP sockets. Playout only happens on ticks,
 //! and the kernel tells when a packet arrived, so it suffices to empty the sockets at each tick:
@@ -18,7 +19,9 @@ compile_error!(
 );
 
 pub mod descriptors;
+pub mod manager;
 pub mod mapping;
 pub mod relay;
+pub mod restart;
 pub mod udp;
 pub mod wake;
