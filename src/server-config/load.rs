@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use super::outside::Outside;
 use super::parse::parse;
-use super::{ConfigErrors, ServerConfig, Sounds};
+use super::{ConfigErrors, Secret, ServerConfig, Sounds};
 
 /// Maximum octets of a configuration: some 100,000 users.
 const LARGEST: u64 = 32 << 20;
@@ -43,6 +44,14 @@ pub fn load_with(path: &Path, own_apps: &[String]) -> Result<ServerConfig, LoadE
     read_all(path, own_apps, Some(RefCell::default()))
 }
 
+/// As [`load`] with this text in place of the file's.
+///
+/// # Errors
+/// As [`load`], but the file is not read.
+pub fn load_text(path: &Path, text: &str) -> Result<ServerConfig, LoadError> {
+    parse_all(path, text, &[], Some(RefCell::default()))
+}
+
 /// Loads a configuration with all that it refers to, and each sound that it names is checked.
 ///
 /// # Errors
@@ -57,11 +66,21 @@ fn read_all(
     unchecked: Option<RefCell<Vec<Sounds>>>,
 ) -> Result<ServerConfig, LoadError> {
     let text = read(path, LARGEST).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
+    parse_all(path, &text, own_apps, unchecked)
+}
+
+fn parse_all(
+    path: &Path,
+    text: &str,
+    own_apps: &[String],
+    unchecked: Option<RefCell<Vec<Sounds>>>,
+) -> Result<ServerConfig, LoadError> {
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let beside = Beside { folder, own_apps: own_apps.to_vec(), unchecked };
     let config =
-        parse(&text, &beside).map_err(|errors| LoadError::Wrong { path: path.to_path_buf(), errors })?;
-    Ok(ServerConfig { unchecked: beside.unchecked.map(RefCell::into_inner).unwrap_or_default(), ..config })
+        parse(text, &beside).map_err(|errors| LoadError::Wrong { path: path.to_path_buf(), errors })?;
+    let unchecked = beside.unchecked.map(RefCell::into_inner).unwrap_or_default();
+    Ok(ServerConfig { unchecked, text: Arc::new(Secret::new(text)), ..config })
 }
 
 /// Reads a file of at most `largest` octets, whatever kind of file the path names.

@@ -68,6 +68,7 @@ pub mod value;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -91,7 +92,7 @@ pub use identity::{CalledFrom, GatewayIdentity, IdentityField, NumberFormat};
 pub use kept::ended_calls::EndedCalls;
 pub use kept::survive::Survive;
 pub use listener::ListenerConfig;
-pub use load::{LoadError, load, load_checked, load_with};
+pub use load::{LoadError, load, load_checked, load_text, load_with};
 pub use names::TRUSTED_CLASS;
 pub use ner::NerRules;
 pub use outside::{Outside, playable};
@@ -160,6 +161,8 @@ pub struct ServerConfig {
     pub asked: Vec<Asked>,
     /// Sounds whose check is still to come.
     pub unchecked: Vec<Sounds>,
+    /// The file that it was read from; empty if that was no file.
+    pub text: Arc<Secret>,
 }
 
 /// Sounds on the disk.

@@ -2,6 +2,8 @@
 //!
 //! [`parse`] is pure: everything from outside comes through [`Outside`].
 
+use std::sync::Arc;
+
 use toml::de::DeTable;
 
 use super::check;
@@ -19,7 +21,7 @@ use super::texts::{
 use super::tokens::{self, MainToken};
 use super::{
     CONTACTS, Carrier, ConfigError, ConfigErrors, ConfigProblem, Http, KeepAlive, Limits, Log, Media,
-    MinAlgorithm, Registrar, Server, ServerConfig, Store,
+    MinAlgorithm, Registrar, Secret, Server, ServerConfig, Store,
 };
 use super::{
     apps, codecs, emergency, hep, kept, keys, listener, parse_parties, parse_route, profiles, recording, tls,
@@ -107,6 +109,7 @@ fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
         apps: apps?,
         asked: Vec::new(),
         unchecked: Vec::new(),
+        text: Arc::new(Secret::new("")),
     };
     for (table, key, problem) in check::together(&config) {
         root.report(table, key, problem);

@@ -123,6 +123,7 @@ fn keys_become_what_they_say() {
         apps,
         asked: _,
         unchecked: _,
+        text: _,
     } = good(FULL);
     let emergency = emergency.unwrap();
     assert_eq!((emergency.numbers.len(), emergency.calls), (2, 6));
