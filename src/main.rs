@@ -205,7 +205,12 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
         print(format!("{:#}", server::config::schema::schema()));
         return Ok(Exit::Ok as u8);
     }
-    let run = own.b2bua(server::check)?;
+    if own.server.keep {
+        let shared = &flags.shared;
+        logging::init("keeper", shared.log_level, shared.log_format, shared.color.on_stderr());
+        return server::keep::run();
+    }
+    let run = own.b2bua(server::check, server::keep::managed::configuration()?)?;
     let usage = |why: String| Failure::new(Exit::Usage, why);
     let lines = match &run.ask {
         Ask::Serve => {
@@ -213,7 +218,7 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
             logging::identify(RoleName::B2bua.as_str(), log.format, flags.shared.color.on_stderr());
             logging::redact(log.redact);
             logging::init(RoleName::B2bua.as_str(), log.level, log.format, flags.shared.color.on_stderr());
-            for warning in run.config.warnings() {
+            for warning in run.config.warnings().iter().chain(&run.differs) {
                 tracing::warn!("{warning}");
             }
             return server::run(run.config, run.reload);

@@ -87,6 +87,7 @@ const CLOCK: &[&str] = &[
     "server::ended_calls::writer",
     "server::hep",
     "server::http",
+    "server::keep",
     "server::media_server",
     "server::outbox",
     "server::recordings",

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::flags::ServerFlags;
 use super::questions::{GatewayQuestion, MediaServerConfig, RouteQuestion};
 use super::tokens::MainToken;
-use super::{Check, Http, LoadError, Reload, Secret, ServerConfig, load, load_checked};
+use super::{Check, Http, LoadError, Reload, Secret, ServerConfig, load, load_checked, load_text};
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_base::util::process;
 use b2b_config::command_line::CommandLine;
@@ -19,6 +19,8 @@ pub struct ServerRun {
     pub ask: Ask,
     /// Reads the configuration again.
     pub reload: Reload,
+    /// The file differs from the configuration in force, in words.
+    pub differs: Option<String>,
 }
 
 /// The task of the server.
@@ -54,11 +56,12 @@ impl Flags {
         Ok(Flags { line: line.clone(), shared, server: ServerFlags::read(line).map_err(usage)? })
     }
 
-    /// The configuration of the b2bua; `check` is what the server checks of it.
+    /// The configuration of the b2bua; `check` is what the server checks of it. `in_force`: what a server before had;
+    /// who serves begins with that, and only a reload reads the file.
     ///
     /// # Errors
     /// A [`Failure`] with exit code 64: the error, its place, and the remedy.
-    pub fn b2bua(&self, check: Check) -> Result<ServerRun, Failure> {
+    pub fn b2bua(&self, check: Check, in_force: Option<String>) -> Result<ServerRun, Failure> {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         let path = self.server.config.clone().ok_or_else(|| {
             usage("--config is missing; name a configuration, like --config plans/b2bua.toml".to_string())
@@ -101,13 +104,25 @@ impl Flags {
         let flags = self.clone();
         // Whoever asks is told of all that is wrong; whoever serves goes on with what is right.
         let load = if matches!(ask, Ask::Serve) { load } else { load_checked };
+        let (config, differs) = match in_force.filter(|_| ask == Ask::Serve) {
+            Some(text) => {
+                let differs = std::fs::read(&path).map_or(true, |now| now != text.as_bytes());
+                let differs = differs.then(|| {
+                    let path = path.display();
+                    format!(
+                        "restarted with the configuration that was in force; {path} differs since; reload to take it"
+                    )
+                });
+                (self.server_config(&path, |path| load_text(path, &text), check)?, differs)
+            }
+            None => (self.server_config(&path, load, check)?, None),
+        };
         let load = move || flags.server_config(&path, load, check);
-        let config = load()?;
         let weak = config.weak_passwords();
         if matches!(ask, Ask::DryRun { .. }) && !weak.is_empty() {
             return Err(usage(weak.join("\n")));
         }
-        Ok(ServerRun { config, ask, reload: Box::new(load) })
+        Ok(ServerRun { config, ask, reload: Box::new(load), differs })
     }
 
     /// The configuration of a media server.
@@ -154,7 +169,7 @@ impl Flags {
     fn server_config(
         &self,
         path: &Path,
-        load: fn(&Path) -> Result<ServerConfig, LoadError>,
+        load: impl Fn(&Path) -> Result<ServerConfig, LoadError>,
         check: Check,
     ) -> Result<ServerConfig, Failure> {
         let usage = |message: String| Failure::new(Exit::Usage, message);

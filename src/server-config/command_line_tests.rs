@@ -33,7 +33,7 @@ impl Folder {
     }
 
     fn run(&self, line: &str) -> Result<ServerRun, Failure> {
-        flags(&format!("--config {} {line}", self.path().display())).b2bua(|_| Vec::new())
+        flags(&format!("--config {} {line}", self.path().display())).b2bua(|_| Vec::new(), None)
     }
 
     fn refused(&self, line: &str) -> String {
@@ -121,7 +121,7 @@ fn questions_are_asked_one_at_a_time() {
 
 #[test]
 fn what_is_missing_or_open_to_others_is_exit_64() {
-    let bare = flags("").b2bua(|_| Vec::new());
+    let bare = flags("").b2bua(|_| Vec::new(), None);
     assert!(bare.err().unwrap().message.contains("--config is missing"));
     assert!(Folder::new("[servr]").refused("").contains("b2b.toml:1:"));
     let off = Folder::new("[http]\ntoken = \"off\"\n");

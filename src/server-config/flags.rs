@@ -13,6 +13,8 @@ keys! {
     SERVER, ServerFlags, "":
     maybe config: PathBuf, &[B2bua], InputPath "FILE" path,
         "The configuration, TOML (required); docs/server.md lists the keys";
+    switch keep, &[B2bua], Switch,
+        "Start the server as a child, and again whenever it dies; docs/high-availability.md has more";
     maybe http_bind: SocketAddr, &[B2bua], Text "IP:PORT" sip_bind,
         "Address of the HTTP interface; overrides the configuration";
     many route: (String, String), &[B2bua], Text "NUMBER=SIP-URI" route,

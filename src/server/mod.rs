@@ -30,6 +30,7 @@
 //! - `notifier`: BLF and MWI by SUBSCRIBE and NOTIFY
 //! - `settings`: the configuration in the types of the lower layers; `signalling`: endpoint and switch
 //!   configuration
+//! - `keep`: starts the server again, and what the next one gets
 //! - `hops`: permitted next hops of in-dialog requests
 //! - `registrar`: addresses of record and their bindings
 //! - `recordings`: the recordings folder: recovery and retention
@@ -73,6 +74,7 @@ pub mod hops;
 pub mod http;
 pub mod http_client;
 pub mod in_force;
+pub mod keep;
 pub mod leading;
 mod log;
 pub mod mailboxes;

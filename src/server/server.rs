@@ -57,7 +57,7 @@ use b2b_call::switch::restore::Surviving;
 use b2b_call::switch::{Switch, SwitchConfig, SwitchParts, Turn};
 use b2b_sip::endpoint::Transport;
 use b2b_sip::known::KnownSources;
-use b2b_sip::net::{CertifiedPeers, Tls};
+use b2b_sip::net::{CertifiedPeers, NetConfig, Passing, Tls};
 pub use process::{run, signals};
 
 /// Maximum events that a slow subscriber may lag behind.
@@ -112,6 +112,11 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub fn start_with(config: ServerConfig, own: Own) -> anyhow::Result<Server> {
+        Server::start_after(config, own, Passing::default())
+    }
+
+    /// The same with sockets of a process before.
+    fn start_after(config: ServerConfig, own: Own, passing: Passing) -> anyhow::Result<Server> {
         let usage = |why: String| Failure::new(Exit::Usage, why);
         let sip = |why: String| Failure::new(Exit::Sip, why);
         let now = Instant::now();
@@ -190,6 +195,7 @@ impl Server {
         let sources = (admission.known.clone(), admission.certified.clone());
         let (seen, seen_as) = std::sync::mpsc::channel();
         let net = transports::net(&config, tls.clone(), sources, &log.trace, seen);
+        let net = NetConfig { passing, ..net };
         let (call_keeper, surviving) = match &config.survive {
             Some(settings) => {
                 let begun = survive::begin(settings, &media);

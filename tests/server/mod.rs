@@ -28,6 +28,7 @@ mod http;
 mod http_lists;
 mod http_places;
 mod journal;
+mod keep;
 mod keys;
 mod media_addresses;
 mod media_apps;

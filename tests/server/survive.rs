@@ -12,7 +12,7 @@ use crate::server_support::phone::{Dialog, Phone, rtp_of};
 use crate::server_support::{Server, configured, start, until};
 
 /// A server with an address that no other test has, so that the next one finds its ports free.
-fn folder(ip: &str, bob: &Phone, survive: &str) -> tempfile::TempDir {
+pub fn folder(ip: &str, bob: &Phone, survive: &str) -> tempfile::TempDir {
     let folder = configured(&format!(
         "[survive]\nfile = \"calls\"\nsize_mb = 1\n{survive}[media]\nports = \"20000-29999\"\n\
          [[route]]\nname = \"to bob\"\ncalled = '2.*'\nto = \"{}\"\n",
@@ -26,13 +26,13 @@ fn folder(ip: &str, bob: &Phone, survive: &str) -> tempfile::TempDir {
 }
 
 /// A call of ann's to bob.
-struct Talk {
-    of_ann: Dialog,
+pub struct Talk {
+    pub of_ann: Dialog,
     /// Where each sends its sound.
     rtp: [SocketAddr; 2],
 }
 
-fn talk(server: &Server, ann: &Phone, bob: &Phone) -> Talk {
+pub fn talk(server: &Server, ann: &Phone, bob: &Phone) -> Talk {
     let asked = ann.ask_for(server.sip, "200");
     let (invite, _) = bob.hear("INVITE");
     answered(server, (ann, asked), (bob, &invite))
@@ -52,7 +52,7 @@ fn answered(
     Talk { of_ann, rtp: [rtp_of(&answer), rtp_of(invite)] }
 }
 
-fn hear_each_other(ann: &Phone, bob: &Phone, talk: &Talk) {
+pub fn hear_each_other(ann: &Phone, bob: &Phone, talk: &Talk) {
     for (from, to, rtp) in [(ann, bob, talk.rtp[0]), (bob, ann, talk.rtp[1])] {
         to.packets_by_now();
         from.speak(rtp, 10);
@@ -62,7 +62,7 @@ fn hear_each_other(ann: &Phone, bob: &Phone, talk: &Talk) {
 
 /// Waits until this many calls and endpoints are in memory. A record begins with its mark at a multiple of 64 octets; then
 /// come the number, whose highest bit is set in those of endpoints, and the length, which is u32::MAX when it is over.
-fn written(folder: &Path, calls: usize, endpoints: usize) {
+pub fn written(folder: &Path, calls: usize, endpoints: usize) {
     until("the calls in memory", || {
         let octets = fs::read(folder.join("calls")).expect("the memory for calls");
         let mark = octets.get(64..72).filter(|mark| **mark != [0; 8])?;
@@ -84,7 +84,7 @@ fn killed(server: Server) -> tempfile::TempDir {
     folder
 }
 
-fn records(server: &Server) -> Vec<serde_json::Value> {
+pub fn records(server: &Server) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(server.folder.path().join("cdr.jsonl")).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
 }

@@ -22,8 +22,18 @@ pub const HOST_PLACEHOLDER: &str = "YOUR_HOST_IP";
 
 /// Flags that have no meaning in a plan and are not keys of it. (Roles have `engine`; the orchestrator itself
 /// has none.)
-const NOT_IN_A_PLAN: [&str; 9] =
-    ["plan", "dry_run", "engine", "explain", "explain_gateway", "from", "to", "source", "print_schema"];
+const NOT_IN_A_PLAN: [&str; 10] = [
+    "plan",
+    "dry_run",
+    "engine",
+    "explain",
+    "explain_gateway",
+    "keep",
+    "from",
+    "to",
+    "source",
+    "print_schema",
+];
 
 /// A checked plan.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,6 +10,7 @@ use crate::board::Wanted;
 use crate::config::Reload;
 use crate::config::ServerConfig;
 use crate::descriptors;
+use crate::keep::managed::Managed;
 use crate::own::Own;
 use crate::reload::{self, Reloaded};
 use b2b_base::util::exit::Exit;
@@ -28,7 +29,10 @@ pub fn run(config: ServerConfig, read: &Reload, own: Own) -> anyhow::Result<u8> 
         tracing::warn!("{weak}");
     }
     config.server.file_mode.is_for_all();
-    let server = Server::start_with(config, own)?;
+    let (managed, passing) = Managed::find();
+    let text = config.text.clone();
+    let server = Server::start_after(config, own, passing)?;
+    managed.begin(&text, server.jobs(), server.media.clone());
     tracing::info!("{}", descriptors::room(&server.admission.current.get().config, &server.capacity()));
     for (transport, address) in server.listening() {
         tracing::info!("listening: {} {address}", transport.as_str().to_ascii_lowercase());
@@ -58,8 +62,12 @@ pub fn run(config: ServerConfig, read: &Reload, own: Own) -> anyhow::Result<u8> 
             }
             Reloaded::Kept(failure) => Some(failure.to_string()),
             Reloaded::Changed { config, .. } => {
+                let text = config.text.clone();
                 let error = server.reload(*config).err();
                 refused = error.is_some();
+                if !refused {
+                    managed.in_force(&text);
+                }
                 error
             }
         };
@@ -78,6 +86,7 @@ pub fn run(config: ServerConfig, read: &Reload, own: Own) -> anyhow::Result<u8> 
         server.jobs().run_blocking(|switch, t, _| switch.wake_admission(t));
         server.admission.bus.publish(SystemTime::now(), Event::Reloaded { error });
     };
+    managed.stopping(broken.is_none());
     match broken {
         None => {
             let patience = server.admission.current.get().config.server.drain;

@@ -68,6 +68,7 @@ fn a_b2bua_stands_before_the_sink_and_needs_its_configuration() {
         "b2bua.explain_gateway = \"carrier\"",
         "b2bua.dry_run = true",
         "b2bua.print_schema = true",
+        "b2bua.keep = true",
         "b2bua.engine = \"native\"",
     ] {
         assert!(problem(with(&format!("b2bua.config = \"b.toml\"\n{no_key}"))).0 == 5, "{no_key}");
