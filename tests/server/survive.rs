@@ -304,7 +304,7 @@ fn a_member_who_was_muted_just_before_a_kill_is_muted_in_the_room() {
     };
     presses(&server, 4, "*5", "\"locked\":true");
     presses(&server, 6, "*7", "\"muted\":true");
-    written(server.folder.path(), 2);
+    written(server.folder.path(), 2, 2);
     let before = view(&server);
     // Bob's call is written because the moderator has muted him, not because five seconds have passed.
     std::thread::sleep(Duration::from_millis(300));
