@@ -230,6 +230,10 @@ impl Server {
             }
             None => None,
         };
+        if config.survive.is_some() {
+            let calls = switch.jobs().run_blocking(|switch, t, _| switch.snapshot(t.now));
+            desk_of_queues.go_on(&calls.unwrap_or_default());
+        }
         queues::start(&desk_of_queues, &admission, &switch.service(), saved_agents);
         follow::start(&admission, &places, &desk_of_queues, switch.jobs(), &switch.service());
         let control = Control::new(control::Parts {

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::desk::{DutyReply, Entry, Order, Word};
 use super::machine::Floor;
 use super::machine::agent::Duty;
-use super::machine::values::{AgentNo, CallerId, Gone, Input, Left, OfferId, Output, QueueNo, Why};
+use super::machine::values::{AgentNo, Before, CallerId, Gone, Input, Left, OfferId, Output, QueueNo, Why};
 use super::offer;
 use super::settings::DeskSettings;
 use b2b_call::application::{AppAnswer, AppEvent, AppId, Application, WantId, Wants};
@@ -121,7 +121,9 @@ impl Attendant {
 
     fn hear(&mut self, now: Instant, word: Word, wants: &mut Wants) {
         match word {
-            Word::Enter(entry) => self.enter(now, entry, wants),
+            Word::Enter(entry) => self.enter(now, entry, None, wants),
+            Word::Return(entry, before) => self.enter(now, entry, Some(before), wants),
+            Word::Talks { queue, agent, leg } => self.talks(now, (&queue, &agent, leg), wants),
             Word::Input(input) => self.handle(now, input, wants),
             Word::Settings(settings) => {
                 self.floor.reload(now, settings.floor());
@@ -170,13 +172,28 @@ impl Attendant {
         }
     }
 
-    fn enter(&mut self, now: Instant, entry: Entry, wants: &mut Wants) {
+    /// `before`: the caller has waited in another process.
+    fn enter(&mut self, now: Instant, entry: Entry, before: Option<Before>, wants: &mut Wants) {
         let Some(queue) = self.floor.queue_named(&entry.queue) else {
             return wants.tell(entry.app, Order::NoQueue);
         };
         let Entry { caller, who, call, number, priority, skills, app, .. } = entry;
         self.waiting.insert(caller, Waiting { call, number, app });
-        self.handle(now, Input::CallerJoined { caller, who, queue, priority, skills }, wants);
+        let input = match before {
+            Some(before) => Input::CallerReturned { caller, who, queue, priority, skills, before },
+            None => Input::CallerJoined { caller, who, queue, priority, skills },
+        };
+        self.handle(now, input, wants);
+    }
+
+    /// An agent has talked to a caller since another process: they rest once it is over.
+    fn talks(&mut self, now: Instant, (queue, agent, leg): (&str, &str, LegId), wants: &mut Wants) {
+        let known = self.floor.queue_named(queue).zip(self.floor.agent_named(agent));
+        if let Some(offer) = known.and_then(|(queue, agent)| self.floor.talks(now, agent, queue)) {
+            self.calling.insert(offer, Calling { leg: Some(leg), why: Gone::Ended, ..Calling::default() });
+            self.asked.insert(wants.wait_for_termination(leg), offer);
+            self.obey(now, wants);
+        }
     }
 
     fn handle(&mut self, now: Instant, input: Input, wants: &mut Wants) {

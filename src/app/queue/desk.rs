@@ -8,12 +8,14 @@ use tokio::sync::oneshot;
 
 use super::attendant::Queues;
 use super::machine::agent::Duty;
-use super::machine::values::{CallerId, Input, Left, OfferId, Skills};
+use super::machine::values::{Before, CallerId, Input, Left, OfferId, Skills};
 use super::machine::view::{AgentView, QueueView};
 use super::settings::DeskSettings;
 use crate::caller::Caller;
-use b2b_call::application::{AppHandle, AppId};
+use b2b_call::application::{AppHandle, AppId, Wants};
+use b2b_call::handler::HandlerAction;
 use b2b_call::service::CallService;
+use b2b_call::switch::CallSnapshot;
 use b2b_call::{CallId, LegId};
 
 /// An order to a caller's application.
@@ -50,6 +52,14 @@ pub(super) struct Entry {
 /// A message to the machine of all queues.
 pub(super) enum Word {
     Enter(Entry),
+    /// A caller goes on waiting who has done so in another process.
+    Return(Entry, Before),
+    /// This agent has talked to a caller of this queue since another process.
+    Talks {
+        queue: String,
+        agent: String,
+        leg: LegId,
+    },
     Input(Input),
     /// The phone of this user has registered, or is gone.
     Phone {
@@ -192,6 +202,39 @@ impl QueueDesk {
 
     pub(super) fn new_caller(&self) -> CallerId {
         CallerId(self.callers.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A caller who had this number in another process: those who come from now on are behind them.
+    pub(super) fn returning_caller(&self, number: u64) -> CallerId {
+        self.callers.fetch_max(number, Ordering::Relaxed);
+        self.new_caller()
+    }
+
+    /// Sends a message in the name of an application, which is told if the machine is over.
+    pub(super) fn tell_from(&self, wants: &mut Wants, word: Word) {
+        match &mut *self.machine() {
+            Machine::Unheard(words) => words.push(word),
+            Machine::Runs(begun) => wants.tell(begun.id(), word),
+            Machine::Over => wants.end(HandlerAction::Disconnect),
+        }
+    }
+
+    /// Agents who have talked to callers since another process are busy, as far as the calls say who they are: all
+    /// calls, before [`QueueDesk::start`].
+    pub fn go_on(&self, calls: &[CallSnapshot]) {
+        let settings = self.settings();
+        for call in calls.iter().filter(|call| call.bridge.is_some()) {
+            let value = |name: &str| call.variables.iter().find(|(it, _)| it == name).map(|(_, value)| value);
+            let named = value("queue").zip(value("queue_agent"));
+            let agent =
+                named.and_then(|(_, agent)| settings.agents.iter().find(|it| *it.plan.name == **agent));
+            let Some(((queue, name), agent)) = named.zip(agent) else { continue };
+            // Somebody else may have the caller by now.
+            if let Some(leg) = call.legs.iter().find(|leg| agent.is_at(leg)) {
+                let (queue, agent, leg) = (queue.clone(), name.clone(), leg.leg);
+                self.tell(Word::Talks { queue, agent, leg });
+            }
+        }
     }
 
     fn tell(&self, word: Word) {

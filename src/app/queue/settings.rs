@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::machine::values::{AgentNo, AgentPlan, FloorPlan, Left, QueuePlan};
 use super::sounds::QueueSounds;
+use b2b_call::call_fsm::CallDirection;
+use b2b_call::switch::LegSnapshot;
 
 /// All queues, all agents, and the agents' feature codes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +24,20 @@ pub struct AgentSettings {
     pub target: String,
     /// The user of the phone; `None` if it does not register.
     pub user: Option<String>,
+}
+
+impl AgentSettings {
+    /// Whether a leg is that of their phone, or of one that their target leads to.
+    pub(super) fn is_at(&self, leg: &LegSnapshot) -> bool {
+        if leg.direction != CallDirection::Outbound {
+            return false;
+        }
+        let is_theirs = leg.user.is_some() && leg.user == self.user;
+        let gateway = self.target.strip_prefix("gateway/").and_then(|target| target.split('/').next());
+        is_theirs
+            || (gateway.is_some() && gateway == leg.gateway.as_deref())
+            || leg.contact.as_deref() == Some(&*self.target)
+    }
 }
 
 /// A queue, its sounds, and the targets of callers who are not answered.

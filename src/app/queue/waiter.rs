@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::desk::{Entry, Order, QueueDesk, Word};
-use super::machine::values::{CallerId, Input, Left, OfferId, Skills};
+use super::machine::values::{AgentNo, Before, CallerId, Input, Left, OfferId, Skills};
 use super::settings::QueueSettings;
 use crate::caller::Caller;
-use b2b_call::application::{AppAnswer, AppEvent, AppId, Application, WantId, Wants};
+use b2b_call::application::{AppAnswer, AppEvent, Application, Saved, WantId, Wants};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{CollectEnd, DigitPlan, Prompt};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, MediaVerbs, Place};
 use b2b_call::{CallId, LegId};
+use serde::{Deserialize, Serialize};
 
 /// The duration of one digit collection.
 const LISTEN: Duration = Duration::from_secs(3_600);
@@ -49,19 +50,30 @@ impl ApplicationHandler for QueueHandler {
 
     fn begin(&self, call: &IncomingCall, service: &CallService) -> Option<Box<dyn Application>> {
         self.desk.start(service);
-        let settings = self.desk.settings().queues.iter().find(|it| it.plan.name == self.queue).cloned();
-        let queues = self.desk.app();
-        let Some((settings, queues)) = settings.zip(queues) else { return Some(Box::new(NoQueue)) };
+        let caller = self.desk.new_caller();
+        let stay = Stay { number: caller.0, ..Stay::default() };
+        Some(self.waiter(call, caller, stay).unwrap_or_else(|| Box::new(NoQueue)))
+    }
+
+    fn load(&self, call: &IncomingCall, saved: &Saved) -> Option<Box<dyn Application>> {
+        let stay: Stay = saved.read()?;
+        self.waiter(call, self.desk.returning_caller(stay.number), stay)
+    }
+}
+
+impl QueueHandler {
+    /// `None`: there is no such queue.
+    fn waiter(&self, call: &IncomingCall, caller: CallerId, stay: Stay) -> Option<Box<dyn Application>> {
+        let settings = self.desk.settings().queues.iter().find(|it| it.plan.name == self.queue)?.clone();
         Some(Box::new(Waiter {
             ear: Ear::new(call, settings),
-            queues,
-            caller: self.desk.new_caller(),
+            desk: self.desk.clone(),
+            caller,
             who: Caller::of(call),
             number: call.caller(),
-            at: At::Reading,
             waits: None,
             orders: VecDeque::new(),
-            is_answered: false,
+            stay,
         }))
     }
 }
@@ -78,22 +90,40 @@ impl Application for NoQueue {
 /// A caller in a queue.
 struct Waiter {
     ear: Ear,
-    /// The application that runs the machine of all queues.
-    queues: AppId,
+    desk: QueueDesk,
     caller: CallerId,
     who: Caller,
     number: String,
-    at: At,
     waits: Option<WantId>,
     /// Orders that are carried out when no other action is in progress.
     orders: VecDeque<Order>,
+    stay: Stay,
+}
+
+/// What goes on in another process.
+#[derive(Default, Serialize, Deserialize)]
+struct Stay {
+    at: At,
+    /// The caller's number in the process in which they came.
+    number: u64,
+    priority: u8,
+    skills: Skills,
+    /// When the queues were told of the caller.
+    #[serde(with = "b2b_base::ages::option")]
+    joined: Option<Instant>,
     is_answered: bool,
+    /// The caller has heard the welcome.
+    is_ready: bool,
+    /// When the caller's position was last announced.
+    #[serde(with = "b2b_base::ages::option")]
+    announced: Option<Instant>,
 }
 
 /// The action in progress.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum At {
     /// Reading the variables of the call; the queues do not know the caller yet.
+    #[default]
     Reading,
     Idle,
     Answering,
@@ -101,24 +131,31 @@ enum At {
     /// The caller is being joined with this agent.
     Joining {
         offer: OfferId,
+        leg: LegId,
+        agent: Arc<str>,
+    },
+    /// The process has ended in which this was so: are they joined?
+    Asking {
+        leg: LegId,
         agent: Arc<str>,
     },
 }
 
 impl Application for Waiter {
-    fn step(&mut self, _: Instant, event: AppEvent, wants: &mut Wants) {
+    fn step(&mut self, now: Instant, event: AppEvent, wants: &mut Wants) {
         match event {
             AppEvent::Begin => self.waits = Some(wants.variables(self.ear.call)),
+            AppEvent::Resumed => self.resumes(wants),
             AppEvent::Answered { want, answer } if Some(want) == self.waits => {
                 self.waits = None;
-                self.came(answer, wants);
+                self.came(now, answer, wants);
             }
             AppEvent::Answered { want, answer } if Some(want) == self.ear.playing => {
                 self.ear.playing = None;
                 self.ear.complain(answer);
                 self.ear.go_on(wants);
                 if std::mem::take(&mut self.ear.welcome) {
-                    self.tell(Input::CallerReady { caller: self.caller }, wants);
+                    self.is_ready(wants);
                 }
             }
             AppEvent::Answered { want, answer } if Some(want) == self.ear.digit => {
@@ -135,27 +172,86 @@ impl Application for Waiter {
                 }
             }
             // The queues have ended.
-            AppEvent::Lost(app) if app == self.queues => return self.ends(HandlerAction::Disconnect, wants),
+            AppEvent::Lost(app) if Some(app) == self.desk.app() => {
+                return self.ends(HandlerAction::Disconnect, wants);
+            }
             AppEvent::Gone => return self.ends(HandlerAction::Complete, wants),
             AppEvent::Over => return self.leaves(wants),
-            AppEvent::Resumed | AppEvent::Answered { .. } | AppEvent::Timer(_) | AppEvent::Lost(_) => {}
+            AppEvent::Answered { .. } | AppEvent::Timer(_) | AppEvent::Lost(_) => {}
         }
-        while self.at == At::Idle
+        while self.stay.at == At::Idle
             && let Some(order) = self.orders.pop_front()
         {
-            self.obeys(order, wants);
+            self.obeys(now, order, wants);
         }
+    }
+
+    fn save(&self) -> Option<Saved> {
+        Saved::of(&self.stay)
     }
 }
 
 impl Waiter {
     fn tell(&self, input: Input, wants: &mut Wants) {
-        wants.tell(self.queues, Word::Input(input));
+        self.desk.tell_from(wants, Word::Input(input));
+    }
+
+    /// The process has ended in which the caller waited.
+    fn resumes(&mut self, wants: &mut Wants) {
+        match std::mem::replace(&mut self.stay.at, At::Idle) {
+            At::Reading => {
+                self.stay.at = At::Reading;
+                self.waits = Some(wants.variables(self.ear.call));
+            }
+            At::Joining { leg, agent, .. } | At::Asking { leg, agent } => {
+                self.stay.at = At::Asking { leg, agent };
+                self.waits = Some(wants.is_joined(self.ear.leg));
+            }
+            At::Idle | At::Answering | At::Entering => self.returns(wants),
+        }
+    }
+
+    /// The caller waits where they did in another process.
+    fn returns(&mut self, wants: &mut Wants) {
+        let Stay { number, joined: Some(joined), is_ready, announced, .. } = self.stay else { return };
+        let before = Before { number, joined, is_ready, announced };
+        self.desk.tell_from(wants, Word::Return(self.entry(wants), before));
+        if is_ready {
+            self.ear.go_on(wants);
+            self.ear.listen(wants);
+        } else {
+            self.welcome(wants);
+        }
+    }
+
+    fn entry(&self, wants: &Wants) -> Entry {
+        Entry {
+            caller: self.caller,
+            who: self.who.clone(),
+            queue: self.ear.settings.plan.name.clone(),
+            call: self.ear.call,
+            number: self.number.clone(),
+            priority: self.stay.priority,
+            skills: self.stay.skills.clone(),
+            app: wants.me(),
+        }
+    }
+
+    fn welcome(&mut self, wants: &mut Wants) {
+        self.ear.note_arrival(wants);
+        self.stay.at = At::Answering;
+        self.waits = Some(wants.answer(self.ear.leg));
+    }
+
+    /// The caller has heard the welcome.
+    fn is_ready(&mut self, wants: &mut Wants) {
+        self.stay.is_ready = true;
+        self.tell(Input::CallerReady { caller: self.caller }, wants);
     }
 
     /// Tells the queues that the caller is gone.
     fn leaves(&self, wants: &mut Wants) {
-        if self.at != At::Reading {
+        if self.stay.at != At::Reading {
             self.tell(Input::CallerLeft { caller: self.caller }, wants);
         }
     }
@@ -166,20 +262,18 @@ impl Waiter {
         wants.end(action);
     }
 
-    fn came(&mut self, answer: AppAnswer, wants: &mut Wants) {
-        match std::mem::replace(&mut self.at, At::Idle) {
+    fn came(&mut self, now: Instant, answer: AppAnswer, wants: &mut Wants) {
+        match std::mem::replace(&mut self.stay.at, At::Idle) {
             At::Reading => {
-                let (priority, skills) = asked_for(&answer.variables().unwrap_or_default());
-                let (caller, queue) = (self.caller, self.ear.settings.plan.name.clone());
-                let (call, number, app) = (self.ear.call, self.number.clone(), wants.me());
-                let entry =
-                    Entry { caller, who: self.who.clone(), queue, call, number, priority, skills, app };
-                wants.tell(self.queues, Word::Enter(entry));
+                let asked = asked_for(&answer.variables().unwrap_or_default());
+                (self.stay.priority, self.stay.skills) = asked;
+                self.stay.joined = Some(now);
+                self.desk.tell_from(wants, Word::Enter(self.entry(wants)));
             }
             At::Answering => match answer.done() {
                 // Another application has answered the call.
                 Ok(()) | Err(CallError::WrongState(_)) => {
-                    self.at = At::Entering;
+                    self.stay.at = At::Entering;
                     self.waits = Some(wants.enter(self.ear.call, Place::Queue));
                 }
                 Err(error) => self.cannot_wait(&error, wants),
@@ -188,7 +282,7 @@ impl Waiter {
                 Ok(()) => self.is_in(wants),
                 Err(error) => self.cannot_wait(&error, wants),
             },
-            At::Joining { offer, agent } => match answer.done() {
+            At::Joining { offer, agent, .. } => match answer.done() {
                 Ok(()) => {
                     wants.set_variable(self.ear.call, "queue_agent", &agent);
                     self.tell(Input::Joined { offer }, wants);
@@ -200,6 +294,17 @@ impl Waiter {
                     self.ear.listen(wants);
                 }
             },
+            At::Asking { leg, agent } if matches!(answer, AppAnswer::Truth(true)) => {
+                wants.set_variable(self.ear.call, "queue_agent", &agent);
+                let (queue, agent) = (self.ear.settings.plan.name.to_string(), agent.to_string());
+                self.desk.tell_from(wants, Word::Talks { queue, agent, leg });
+                let waited = self.stay.joined.map(|joined| now.saturating_duration_since(joined));
+                self.waited(Left::Answered(AgentNo(0)), waited.unwrap_or_default(), wants);
+            }
+            At::Asking { leg, .. } => {
+                wants.hangup(leg);
+                self.returns(wants);
+            }
             At::Idle => {}
         }
     }
@@ -209,20 +314,17 @@ impl Waiter {
         self.ends(HandlerAction::Disconnect, wants);
     }
 
-    fn obeys(&mut self, order: Order, wants: &mut Wants) {
+    fn obeys(&mut self, now: Instant, order: Order, wants: &mut Wants) {
         match order {
-            Order::Welcome => {
-                self.ear.note_arrival(wants);
-                self.at = At::Answering;
-                self.waits = Some(wants.answer(self.ear.leg));
-            }
+            Order::Welcome => self.welcome(wants),
             Order::Say { position, estimate } => {
+                self.stay.announced = Some(now);
                 let said = self.ear.settings.sounds.announcement(position, estimate);
                 self.ear.play(said, wants);
             }
             Order::Join { offer, leg, agent } => {
                 self.ear.quiet(wants);
-                self.at = At::Joining { offer, agent };
+                self.stay.at = At::Joining { offer, leg, agent };
                 self.waits = Some(wants.create_bridge(self.ear.leg, leg, BridgeMode::Intercepting, true));
             }
             Order::Left { how, waited } => self.waited(how, waited, wants),
@@ -232,14 +334,14 @@ impl Waiter {
 
     /// The caller is answered and hears the welcome.
     fn is_in(&mut self, wants: &mut Wants) {
-        self.is_answered = true;
+        self.stay.is_answered = true;
         let welcome = self.ear.settings.sounds.welcome();
         self.ear.welcome = welcome.is_some();
         self.ear.play(welcome, wants);
         self.ear.listen(wants);
         if self.ear.playing.is_none() {
             self.ear.go_on(wants);
-            self.tell(Input::CallerReady { caller: self.caller }, wants);
+            self.is_ready(wants);
         }
     }
 
@@ -251,12 +353,12 @@ impl Waiter {
         if matches!(how, Left::Answered(_) | Left::Abandoned) {
             return self.ends(HandlerAction::Complete, wants);
         }
-        if self.is_answered {
+        if self.stay.is_answered {
             self.ear.quiet(wants);
         }
         let action = match self.ear.settings.ways_out.of(how) {
             Some(target) => HandlerAction::TransferTo(target.to_owned()),
-            None if self.is_answered => HandlerAction::Disconnect,
+            None if self.stay.is_answered => HandlerAction::Disconnect,
             None => HandlerAction::Reject { status: 486, reason: String::new() },
         };
         self.ends(action, wants);

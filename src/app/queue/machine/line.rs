@@ -1,11 +1,14 @@
 //! The waiting callers: their order, their wait, and how they leave.
 
 use std::cmp::Reverse;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::values::{CallerId, Left, OfferId, Output, QueueNo, Skills, Withdrawn};
+use super::values::{Before, CallerId, Left, OfferId, Output, QueueNo, Skills, Withdrawn};
 use super::{Floor, Timer};
 use crate::caller::Caller as Whose;
+
+/// Nobody is called until no caller of another process has returned for so long.
+const RETURNING: Duration = Duration::from_millis(200);
 
 /// A place in the line: the smallest is served first. Ordered by the priority of the queue, then of the
 /// caller, then by arrival.
@@ -92,22 +95,53 @@ impl Floor {
             });
             return;
         }
+        self.enters(now, id, who, queue, (priority, skills), (id.0, now));
+        self.outputs.push_back(Output::Welcome { caller: id, queue });
+    }
+
+    /// A caller of another process is at the same place, whether it is full or not.
+    pub(super) fn caller_returned(
+        &mut self,
+        now: Instant,
+        id: CallerId,
+        who: Whose,
+        queue: QueueNo,
+        wishes: (u8, Skills),
+        before: Before,
+    ) {
+        if self.callers.contains_key(&id) {
+            return;
+        }
+        self.enters(now, id, who, queue, wishes, (before.number, before.joined));
+        if before.is_ready {
+            self.ready(now, id, before.announced);
+        }
+        let until = now + RETURNING;
+        self.returning = Some(until);
+        self.timers.insert((until, Timer::Returned));
+    }
+
+    fn enters(
+        &mut self,
+        now: Instant,
+        id: CallerId,
+        who: Whose,
+        queue: QueueNo,
+        (priority, skills): (u8, Skills),
+        (number, joined): (u64, Instant),
+    ) {
+        let Some(it) = self.queues.get_mut(queue.0) else { return };
         it.waiting += 1;
         it.counters.most_waiting = it.counters.most_waiting.max(it.waiting);
         it.rate.begin(now);
-        self.last.0 += 1;
-        let place = Place {
-            queue_priority: it.plan.priority,
-            priority: Reverse(priority),
-            number: self.last.0,
-            caller: id,
-        };
+        let place =
+            Place { queue_priority: it.plan.priority, priority: Reverse(priority), number, caller: id };
         let mut needs = it.plan.skills.clone();
         for (skill, level) in skills {
             let known = needs.entry(skill).or_default();
             *known = level.max(*known);
         }
-        let patience = it.plan.patience.map(|patience| now + patience);
+        let patience = it.plan.patience.map(|patience| joined + patience);
         self.timers.extend(patience.map(|at| (at, Timer::Patience(id))));
         let caller = Caller {
             who,
@@ -115,24 +149,29 @@ impl Floor {
             place,
             skills: needs,
             stage: Stage::Welcome,
-            joined: now,
+            joined,
             offers: Vec::new(),
             patience,
             announce: None,
         };
         self.callers.insert(id, caller);
         self.line.insert(place);
-        self.outputs.push_back(Output::Welcome { caller: id, queue });
     }
 
     pub(super) fn caller_ready(&mut self, now: Instant, id: CallerId) {
+        self.ready(now, id, None);
+    }
+
+    /// `announced`: when their position was last announced.
+    fn ready(&mut self, now: Instant, id: CallerId, announced: Option<Instant>) {
         let Some(it) = self.callers.get_mut(&id).filter(|it| it.stage == Stage::Welcome) else { return };
         it.stage = Stage::Waiting;
         let queue = self.queues.get(it.queue.0);
-        if queue.is_some_and(|queue| queue.plan.announce.is_some()) {
+        if let Some(interval) = queue.and_then(|queue| queue.plan.announce) {
             // Announced at once, unless an agent can be called at once.
-            it.announce = Some(now);
-            self.timers.insert((now, Timer::Announce(id)));
+            let at = announced.map_or(now, |announced| now.max(announced + interval));
+            it.announce = Some(at);
+            self.timers.insert((at, Timer::Announce(id)));
         }
     }
 

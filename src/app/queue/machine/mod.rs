@@ -51,8 +51,10 @@ pub struct Floor {
     offers: BTreeMap<OfferId, Offer>,
     timers: BTreeSet<(Instant, Timer)>,
     outputs: VecDeque<Output>,
-    /// The last numbers of callers, for their order, and of offers.
-    last: (u64, u64),
+    /// The last number of an offer.
+    last: u64,
+    /// Callers of another process return until then: nobody is called before all have.
+    returning: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -132,6 +134,8 @@ enum Timer {
     Patience(CallerId),
     /// A caller's position is announced.
     Announce(CallerId),
+    /// The callers of another process have returned.
+    Returned,
 }
 
 impl Floor {
@@ -147,7 +151,8 @@ impl Floor {
             offers: BTreeMap::new(),
             timers: BTreeSet::new(),
             outputs: VecDeque::new(),
-            last: (0, 0),
+            last: 0,
+            returning: None,
         }
     }
 
@@ -187,6 +192,9 @@ impl Floor {
             Input::CallerJoined { caller, who, queue, priority, skills } => {
                 self.caller_joined(now, caller, who, queue, priority, skills);
             }
+            Input::CallerReturned { caller, who, queue, priority, skills, before } => {
+                self.caller_returned(now, caller, who, queue, (priority, skills), before);
+            }
             Input::CallerReady { caller } => self.caller_ready(now, caller),
             Input::CallerLeft { caller } => self.caller_left(now, caller),
             Input::CallerPressed { caller, digit } => self.caller_pressed(now, caller, digit),
@@ -212,6 +220,7 @@ impl Floor {
                 Timer::Ring(offer) => self.rang_out(now, offer),
                 Timer::Patience(caller) => self.out_of_patience(now, caller),
                 Timer::Announce(caller) => self.announce(now, caller),
+                Timer::Returned => {}
             }
         }
     }

@@ -23,6 +23,9 @@ pub(super) struct Offer {
 impl Floor {
     /// Calls agents for waiting callers, in order of service.
     pub(super) fn assign(&mut self, now: Instant) {
+        if self.returning.is_some_and(|until| now < until) {
+            return;
+        }
         let mut free = self.agents.iter().filter(|it| it.state() == super::AgentState::Available).count();
         if free == 0 {
             return;
@@ -75,8 +78,8 @@ impl Floor {
         let Some(queue) = self.queues.get_mut(it.queue.0) else { return };
         queue.called = queue.plan.agents.iter().position(|known| *known == agent);
         queue.counters.offered += 1;
-        self.last.1 += 1;
-        let (id, no) = (OfferId(self.last.1), it.queue);
+        self.last += 1;
+        let (id, no) = (OfferId(self.last), it.queue);
         it.offers.push(id);
         let until = now + queue.plan.ring;
         self.timers.insert((until, Timer::Ring(id)));
@@ -88,6 +91,20 @@ impl Floor {
         }
         self.advance(now, agent, WorkEvent::Offer);
         self.outputs.push_back(Output::Ring { offer: id, caller, agent, queue: no });
+    }
+
+    /// An agent has talked to a caller of this queue since another process; `None`: they are at work already.
+    pub fn talks(&mut self, now: Instant, agent: AgentNo, queue: QueueNo) -> Option<OfferId> {
+        let it = self.agents.get_mut(agent.0).filter(|it| it.work == Work::Free)?;
+        let from = it.state();
+        self.last += 1;
+        let id = OfferId(self.last);
+        (it.work, it.offer, it.since) = (Work::Talking, Some(id), now);
+        let to = it.state();
+        let rest = self.queues.get(queue.0).map(|it| it.plan.wrap_up).unwrap_or_default();
+        self.offers.insert(id, Offer { agent, queue, caller: None, rings_until: None, rest });
+        self.tell(agent, from, to, Why::Call);
+        Some(id)
     }
 
     pub(super) fn end_of_ringing(&mut self, id: OfferId) {

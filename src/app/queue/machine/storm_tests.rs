@@ -308,6 +308,7 @@ impl Storm {
             Timer::Patience(caller) | Timer::Announce(caller) => !self.floor.callers.contains_key(caller),
             Timer::Ring(offer) => !self.floor.offers.contains_key(offer),
             Timer::Rest(agent) => self.floor.agents[agent.0].rests_until.is_none(),
+            Timer::Returned => self.floor.returning.is_none(),
         });
         assert_eq!(orphan, None);
     }

@@ -3,19 +3,19 @@
 use crate::caller::Caller;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
 use super::agent::{AgentState, Duty};
 
-/// A caller; the number is assigned by the driver, and unique.
+/// A caller; the number is assigned by the driver, and unique. Callers who come later have higher ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallerId(pub u64);
 
 /// A call to an agent for a caller; unique.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct OfferId(pub u64);
 
 /// An agent's index in [`FloorPlan::agents`].
@@ -138,11 +138,32 @@ impl Strategy {
     }
 }
 
+/// What is kept of a caller who waited in a process that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    /// The number of the caller when they joined.
+    pub number: u64,
+    pub joined: Instant,
+    /// They have heard the welcome.
+    pub is_ready: bool,
+    /// When their position was last announced.
+    pub announced: Option<Instant>,
+}
+
 /// An event for the floor.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// A caller wants to wait. Higher priorities are served first.
     CallerJoined { caller: CallerId, who: Caller, queue: QueueNo, priority: u8, skills: Skills },
+    /// A caller goes on waiting, at the same place; not counted again.
+    CallerReturned {
+        caller: CallerId,
+        who: Caller,
+        queue: QueueNo,
+        priority: u8,
+        skills: Skills,
+        before: Before,
+    },
     /// The caller has heard the welcome; agents may be called for them.
     CallerReady { caller: CallerId },
     /// The caller has hung up.

@@ -1,6 +1,7 @@
 //! Queues over calls in virtual time: what a caller hears, which agents' phones ring, and every way in which
 //! it can fail.
 
+mod deaths;
 mod ways;
 
 use std::collections::BTreeMap;
@@ -69,6 +70,7 @@ pub fn sales(agents: usize) -> QueueSettings {
 pub struct Office {
     pub harness: Harness,
     pub desk: QueueDesk,
+    first: First,
     events: Subscriber,
     pub ann: PartyId,
     pub bob: PartyId,
@@ -79,22 +81,25 @@ pub fn office(queue: QueueSettings, agents: Vec<AgentSettings>) -> Office {
     office_with(queue, agents, |_, _| HandlerAction::Handle("queue/sales".to_owned()))
 }
 
-fn office_with(
-    queue: QueueSettings,
-    agents: Vec<AgentSettings>,
-    first: fn(b2b_call::handler::IncomingCall, b2b_call::service::CallService) -> HandlerAction,
-) -> Office {
+fn office_with(queue: QueueSettings, agents: Vec<AgentSettings>, first: First) -> Office {
     let codes = Codes { login: Some("*45".to_owned()), pause: Some("*46".to_owned()) };
-    let desk = QueueDesk::new(DeskSettings { agents, queues: vec![queue], codes });
-    let to: Arc<dyn ApplicationHandler> =
-        Arc::new(Handler(move |call, service| std::future::ready(first(call, service))));
-    let mut handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(AgentCodes::new(desk.clone())), to];
-    handlers.extend(QueueHandler::all(&desk));
+    let (desk, handlers) = program(DeskSettings { agents, queues: vec![queue], codes }, first);
     let mut harness = Harness::new(Instant::now(), handlers);
     let events = harness.bus().subscribe();
     let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
     desk.start(&harness.service());
-    Office { harness, desk, events, ann, bob, cat }
+    Office { harness, desk, first, events, ann, bob, cat }
+}
+
+type First = fn(b2b_call::handler::IncomingCall, b2b_call::service::CallService) -> HandlerAction;
+
+fn program(settings: DeskSettings, first: First) -> (QueueDesk, Vec<Arc<dyn ApplicationHandler>>) {
+    let desk = QueueDesk::new(settings);
+    let to: Arc<dyn ApplicationHandler> =
+        Arc::new(Handler(move |call, service| std::future::ready(first(call, service))));
+    let mut handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(AgentCodes::new(desk.clone())), to];
+    handlers.extend(QueueHandler::all(&desk));
+    (desk, handlers)
 }
 
 /// Bob and Cat are agents.
@@ -112,6 +117,22 @@ impl Office {
         let usage = self.harness.call(party, "sales", Some(SESSION));
         self.harness.run(s(1));
         usage
+    }
+
+    /// The server dies, and the next one goes on; it knows what agents want, as it has kept that.
+    pub fn dies(&mut self) {
+        let desk = self.desk.clone();
+        let agents = self.harness.wait(s(1), async move { desk.agents().await });
+        let mut settings = DeskSettings::clone(&self.desk.settings());
+        for agent in &mut settings.agents {
+            agent.plan.duty = agents.iter().find(|it| *it.name == *agent.plan.name).expect("an agent").duty;
+        }
+        let (desk, handlers) = program(settings, self.first);
+        self.desk = desk;
+        self.harness.dies(handlers);
+        self.desk.go_on(&self.harness.snapshot());
+        self.desk.start(&self.harness.service());
+        self.harness.settle();
     }
 
     pub fn heard(&self) -> Vec<String> {
