@@ -28,12 +28,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::oneshot::error::RecvError;
 
 use super::consult::{Consultation, Consulted};
 use super::{AgentConfig, AgentPlace, Ask, Calling, Consulting, Line, Reach, Seat, Talk, Target};
-use b2b_call::application::{AppAnswer, AppEvent, AppHandle, Application, WantId, Wants};
+use b2b_call::application::{AppAnswer, AppEvent, AppHandle, Application, Saved, WantId, Wants};
 use b2b_call::controller::{AudioStream, StreamEnd, StreamSpec};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::leg_fsm::LegState;
@@ -74,27 +75,23 @@ impl ApplicationHandler for VoiceAgent {
     }
 
     fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
-        let (agent, call, variables) = (self.clone(), call.clone(), BTreeMap::new());
-        let (at, since, seat) = (At::Waiting, None, None);
+        Some(Box::new(self.attends(call, Stay::default())))
+    }
+
+    fn load(&self, call: &IncomingCall, saved: &Saved) -> Option<Box<dyn Application>> {
+        Some(Box::new(self.attends(call, saved.read()?)))
+    }
+}
+
+impl VoiceAgent {
+    fn attends(&self, call: &IncomingCall, stay: Stay) -> Attends {
+        let (agent, call) = (self.clone(), call.clone());
         let AgentConfig { rate_hz, frame_ms, .. } = *agent.config;
         let spec = StreamSpec { frame_ms, ..StreamSpec::new(rate_hz) };
-        let consultation = Consultation::new(&agent.name, (call.call, call.leg), call.who.clone(), spec);
-        Some(Box::new(Attends {
-            agent,
-            call,
-            at,
-            waits: None,
-            early: None,
-            seat,
-            line: None,
-            target: None,
-            spec,
-            consultation,
-            consulted: None,
-            variables,
-            since,
-            broken: 0,
-        }))
+        let (of, who) = ((call.call, call.leg), call.who.clone());
+        let consultation = Consultation::new(&agent.name, of, who, spec, stay.consulted);
+        let (waits, early, seat, line, consulted) = (None, None, None, None, None);
+        Attends { agent, call, waits, early, seat, line, spec, consultation, consulted, stay }
     }
 }
 
@@ -102,7 +99,6 @@ impl ApplicationHandler for VoiceAgent {
 struct Attends {
     agent: VoiceAgent,
     call: IncomingCall,
-    at: At,
     waits: Option<WantId>,
     /// We call it, and it has not answered yet: until this want is answered.
     early: Option<WantId>,
@@ -110,25 +106,38 @@ struct Attends {
     seat: Option<Seat>,
     /// Dropping it closes the connection.
     line: Option<Box<dyn Line>>,
-    /// Where its agent has sent it.
-    target: Option<Target>,
     /// The format of its audio.
     spec: StreamSpec,
     /// Whom its agent consults.
     consultation: Consultation,
     /// Who is joined with it.
     consulted: Option<Consulted>,
+    stay: Stay,
+}
+
+/// What goes on in another process.
+#[derive(Default, Serialize, Deserialize)]
+struct Stay {
+    at: At,
+    /// We call it, and it has not answered yet.
+    is_early: bool,
+    /// Where its agent has sent it.
+    target: Option<Target>,
     /// The variables of the call.
     variables: BTreeMap<String, String>,
     /// When the agent first had its caller.
+    #[serde(with = "b2b_base::ages::option")]
     since: Option<Instant>,
     /// How often its connection has broken.
     broken: u32,
+    /// How many its agent has consulted.
+    consulted: u32,
 }
 
 /// The states; see the module documentation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum At {
+    #[default]
     Waiting,
     Connecting,
     Answering,
@@ -151,7 +160,7 @@ impl Application for Attends {
         let went_on = match event {
             AppEvent::Begin => {
                 if self.call.early {
-                    self.early = Some(wants.wait_for_state(self.call.leg, LegState::Answered));
+                    self.awaits_answer(wants);
                 }
                 self.queues(now, wants);
                 Ok(())
@@ -173,11 +182,12 @@ impl Application for Attends {
             AppEvent::Told(message) => {
                 if let Ok(ask) = message.downcast::<Ask>() {
                     self.consultation.asked(*ask, wants);
+                    self.stay.consulted = self.consultation.count();
                 }
                 Ok(())
             }
             AppEvent::Timer(timer) if timer == AGAIN.0 => {
-                if self.at == At::Reconnecting {
+                if self.stay.at == At::Reconnecting {
                     self.tries(At::Reconnecting, wants);
                 }
                 Ok(())
@@ -187,12 +197,15 @@ impl Application for Attends {
                 Ok(())
             }
             // The agent learns this from the end of the stream.
-            AppEvent::Gone if self.at == At::Talking => {
+            AppEvent::Gone if self.stay.at == At::Talking => {
                 self.consultation.lost(StreamEnd::Closed, wants);
                 Ok(())
             }
             AppEvent::Gone => Err(CallError::Gone),
-            AppEvent::Resumed => Ok(()),
+            AppEvent::Resumed => {
+                self.resumes(now, wants);
+                Ok(())
+            }
             AppEvent::Over => {
                 self.consultation.lost(StreamEnd::Joined, wants);
                 Ok(())
@@ -203,13 +216,17 @@ impl Application for Attends {
             Ok(()) => {}
             // The caller has hung up, or the service is stopping.
             Err(CallError::Gone | CallError::Stopping) => wants.end(HandlerAction::Complete),
-            Err(error) if self.at == At::Apologising => {
+            Err(error) if self.stay.at == At::Apologising => {
                 let (call, name) = (self.call.call.0, &self.agent.name);
                 tracing::warn!("call {call}: {name}: failed_prompt: {error}");
                 self.hangs_up(wants);
             }
             Err(error) => self.falls_back(None, &error.to_string(), wants),
         }
+    }
+
+    fn save(&self) -> Option<Saved> {
+        Saved::of(&self.stay)
     }
 }
 
@@ -220,7 +237,49 @@ impl Attends {
     }
 
     fn goes(&mut self, at: At, waits: WantId) {
-        (self.at, self.waits) = (at, Some(waits));
+        (self.stay.at, self.waits) = (at, Some(waits));
+    }
+
+    fn awaits_answer(&mut self, wants: &mut Wants) {
+        self.stay.is_early = true;
+        self.early = Some(wants.wait_for_state(self.call.leg, LegState::Answered));
+    }
+
+    /// The process that had the call has ended, and with it the connection to the agent: as if that had broken.
+    fn resumes(&mut self, now: Instant, wants: &mut Wants) {
+        let (leg, at) = (self.call.leg, self.stay.at);
+        if std::mem::take(&mut self.stay.is_early) && !self.call.answered {
+            self.awaits_answer(wants);
+            self.stay.at = At::Ringing;
+            if matches!(at, At::Waiting | At::Connecting) {
+                self.queues(now, wants);
+            }
+            return;
+        }
+        match at {
+            At::Sending => self.sends(wants),
+            At::Joining => {
+                let joined = wants.is_joined(leg);
+                self.goes(At::Joining, joined);
+            }
+            At::Keeping => {
+                let adopted = wants.adopt(leg);
+                self.goes(At::Keeping, adopted);
+            }
+            At::FallingBack | At::Apologising => self.leads_away(wants),
+            At::HangingUp => self.hangs_up(wants),
+            // It has had no agent yet.
+            _ if self.stay.since.is_none() => self.queues(now, wants),
+            _ => {
+                let seats = self.agent.reach.seats();
+                self.seat = seats.wait(&self.agent.config).try_recv().ok();
+                let why = "the server has ended and started again";
+                match self.may_reconnect(None) {
+                    true => self.breaks(now, None, why, wants),
+                    false => self.falls_back(None, why, wants),
+                }
+            }
+        }
     }
 
     /// Takes a seat, or waits for one.
@@ -272,7 +331,7 @@ impl Attends {
 
     fn waited_in_vain(&mut self, wants: &mut Wants) {
         let not_connected = |within: Duration| format!("not connected within {} s", within.as_secs());
-        let why = match self.at {
+        let why = match self.stay.at {
             At::Waiting => self.no_seat(),
             At::Connecting => not_connected(self.patience()),
             At::Reconnecting => not_connected(self.agent.config.reconnect),
@@ -286,7 +345,7 @@ impl Attends {
 
     fn came(&mut self, now: Instant, answer: AppAnswer, wants: &mut Wants) -> Result<(), CallError> {
         let (call, leg) = (self.call.call, self.call.leg);
-        match self.at {
+        match self.stay.at {
             At::Waiting => {
                 let seat = answer.own::<Result<Seat, RecvError>>().and_then(Result::ok);
                 self.seat = Some(seat.ok_or(CallError::Gone)?);
@@ -318,7 +377,7 @@ impl Attends {
                 self.reads("connected", wants);
             }
             At::Reading => {
-                self.variables = answer.variables()?.into_iter().collect();
+                self.stay.variables = answer.variables()?.into_iter().collect();
                 self.opens(wants);
             }
             At::Opening => self.talks(now, answer.stream()?, wants),
@@ -343,11 +402,12 @@ impl Attends {
                     let why = format!("its transfer is refused: {status} {reason}");
                     self.falls_back(None, why.trim_end(), wants);
                 }
-                action => wants.end(match self.target.take() {
+                action => wants.end(match self.stay.target.take() {
                     Some(target) => target.with_headers(action),
                     None => action,
                 }),
             },
+            At::Joining if matches!(answer, AppAnswer::Truth(true)) => wants.end(HandlerAction::Complete),
             At::Joining => match (answer.done(), self.consulted.take()) {
                 (Ok(()), Some(consulted)) => {
                     consulted.keep();
@@ -387,14 +447,14 @@ impl Attends {
 
     /// The party that we call has answered.
     fn is_answered(&mut self, now: Instant, wants: &mut Wants) {
-        (self.early, self.call.answered) = (None, true);
-        if let At::Reading | At::Opening | At::Talking = self.at {
+        (self.early, self.stay.is_early, self.call.answered) = (None, false, true);
+        if let At::Reading | At::Opening | At::Talking = self.stay.at {
             wants.enter(self.call.call, Place::Ivr);
             self.tell("connected", json!({ "url": self.agent.config.place.to_string() }), wants);
         }
-        match self.at {
+        match self.stay.at {
             At::Talking => {
-                self.since = Some(now);
+                self.stay.since = Some(now);
                 self.consultation.caller_answers(wants);
             }
             At::Ringing => self.queues(now, wants),
@@ -409,11 +469,11 @@ impl Attends {
             return self.opens(wants);
         }
         let Some(line) = self.line.take() else { return wants.end(HandlerAction::Complete) };
-        let resumed = self.since.map(|since| now.saturating_duration_since(since));
+        let resumed = self.stay.since.map(|since| now.saturating_duration_since(since));
         if !early {
-            self.since.get_or_insert(now);
+            self.stay.since.get_or_insert(now);
         }
-        let (call, variables) = (self.call.clone(), self.variables.clone());
+        let (call, variables) = (self.call.clone(), self.stay.variables.clone());
         let (me, news) = (wants.me(), self.consultation.begins());
         let talked = wants.run(move |service| {
             line.talk(Talk {

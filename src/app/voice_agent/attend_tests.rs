@@ -87,7 +87,8 @@ impl Reach for Fake {
 impl Line for Fake {
     fn talk(self: Box<Self>, mut talk: Talk) -> Talking {
         let (parts, mut parted) = oneshot::channel();
-        *self.parts.lock().unwrap() = Some(parts);
+        // Another talk goes on.
+        std::mem::forget(self.parts.lock().unwrap().replace(parts));
         self.told.lock().unwrap().push((talk.caller.clone(), talk.called.clone()));
         *self.resumed.lock().unwrap() = talk.resumed;
         *self.consulting.lock().unwrap() = Some(talk.consulting);
@@ -113,6 +114,7 @@ impl Line for Fake {
 pub struct House {
     pub harness: Harness,
     pub agent: Fake,
+    config: AgentConfig,
     pub ann: PartyId,
     pub call: UsageId,
     /// Streams that the agent was given.
@@ -148,12 +150,15 @@ fn house_of(reached: Reached, config: AgentConfig) -> House {
         consulting: Arc::default(),
         seats: AgentSeats::default(),
     };
-    let handlers: Vec<Arc<dyn ApplicationHandler>> =
-        vec![Arc::new(Door), Arc::new(VoiceAgent::new(config, Arc::new(agent.clone()))), Arc::new(Milliwatt)];
-    let mut harness = Harness::new(Instant::now(), handlers);
+    let mut harness = Harness::new(Instant::now(), program(&agent, &config));
     let ann = harness.party(ANN);
     let call = harness.call(ann, "ada", Some(SESSION));
-    House { harness, agent, ann, call, streams: Vec::new() }
+    House { harness, agent, config, ann, call, streams: Vec::new() }
+}
+
+fn program(agent: &Fake, config: &AgentConfig) -> Vec<Arc<dyn ApplicationHandler>> {
+    let handler = VoiceAgent::new(config.clone(), Arc::new(agent.clone()));
+    vec![Arc::new(Door), Arc::new(handler), Arc::new(Milliwatt)]
 }
 
 impl House {
@@ -161,6 +166,12 @@ impl House {
         let parts = self.agent.parts.lock().unwrap().take().expect("a talk");
         parts.send(parting).expect("somebody listens");
         self.harness.run(Duration::from_secs(1));
+    }
+
+    /// The server dies, and the next one goes on.
+    pub fn dies(&mut self) {
+        self.agent.seats = AgentSeats::default();
+        self.harness.dies(program(&self.agent, &self.config));
     }
 
     pub fn reaches(&mut self, reached: Reached) {
@@ -421,5 +432,89 @@ fn who_waits_in_vain_falls_back_and_who_gives_up_leaves_the_turn() {
     house.parts(Parting::Stopped { transfer: None });
     assert!(house.harness.is_up(carol, third));
     house.harness.hang_up(carol, third);
+    house.harness.assert_nothing_left();
+}
+
+#[test]
+fn a_talk_goes_on_when_the_server_dies_and_the_agent_learns_for_how_long_it_has_had_the_caller() {
+    let mut house = house_with(Reached::There, Some("milliwatt"), 10);
+    house.harness.run(Duration::from_secs(5));
+    // More often than a connection may break by itself.
+    for died in 1..=5 {
+        house.dies();
+        house.harness.run(Duration::from_secs(1));
+        assert!(house.is_up() && house.streams() && house.harness.media().music().is_empty());
+        assert_eq!(house.agent.told.lock().unwrap().len(), 1 + died);
+        let resumed = house.agent.resumed.lock().unwrap().expect("the talk went on");
+        let had = Duration::from_secs(4 + died as u64)..Duration::from_secs(5 + died as u64);
+        assert!(had.contains(&resumed), "{resumed:?}");
+        assert_eq!(house.agent.seats.held()[0].1.taken, 1);
+    }
+    house.parts(Parting::Stopped { transfer: None });
+    assert!(!house.is_up());
+    house.harness.assert_nothing_left();
+}
+
+#[test]
+fn an_agent_that_is_away_when_the_server_is_back_is_connected_again_for_a_while() {
+    for (reconnect_s, after, back) in [(10, 5, true), (10, 11, false), (0, 1, false)] {
+        let mut house = house_with(Reached::There, Some("milliwatt"), reconnect_s);
+        house.reaches(Reached::Refused);
+        house.dies();
+        assert_eq!(house.harness.media().music().len(), usize::from(reconnect_s > 0));
+        // Again while it is away.
+        house.dies();
+        house.harness.run(Duration::from_secs(after));
+        house.reaches(Reached::There);
+        house.harness.run(Duration::from_secs(2));
+        let endpoint = house.harness.callers_endpoint();
+        assert_eq!((house.streams(), house.harness.media().is_playing(endpoint)), (back, !back));
+        house.harness.hang_up(house.ann, house.call);
+        house.harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_caller_whose_agent_is_being_connected_when_the_server_dies_is_connected_anew() {
+    let mut house = house_with(Reached::Never, Some("milliwatt"), 10);
+    house.harness.run(Duration::from_secs(2));
+    house.reaches(Reached::There);
+    house.dies();
+    assert!(house.is_up() && house.streams());
+    assert!(house.agent.resumed.lock().unwrap().is_none(), "it is its first talk");
+    house.harness.hang_up(house.ann, house.call);
+    house.harness.assert_nothing_left();
+}
+
+#[test]
+fn calls_that_come_back_together_connect_one_after_the_other() {
+    let mut house = house_with(Reached::There, None, 10);
+    let bob = house.harness.party(BOB);
+    let calls: Vec<_> = (0..199).map(|_| house.harness.call(bob, "ada", Some(SESSION))).collect();
+    house.dies();
+    let talks = |house: &House| house.agent.told.lock().unwrap().len() - 200;
+    let first = talks(&house);
+    for tenth in 1..=20 {
+        house.harness.run(Duration::from_millis(100));
+        let expected = (first + tenth * 10).min(200);
+        assert!(talks(&house).abs_diff(expected) <= 1, "{tenth}: {} of {expected}", talks(&house));
+    }
+    assert!(first < 30 && talks(&house) == 200, "{first}");
+    house.harness.hang_up(house.ann, house.call);
+    calls.into_iter().for_each(|call| house.harness.hang_up(bob, call));
+    house.harness.assert_nothing_left();
+}
+
+#[test]
+fn a_caller_on_the_way_out_gets_there_when_the_server_dies() {
+    let mut house = house(Reached::There, None);
+    house.harness.media().set_length("sorry.wav", Duration::from_secs(4));
+    house.parts(gone());
+    house.dies();
+    house.harness.run(Duration::from_secs(3));
+    assert!(house.is_up(), "it hears the prompt again");
+    house.harness.run(Duration::from_secs(2));
+    assert!(!house.is_up());
+    assert_eq!(house.harness.records()[0].ending.q850, 41);
     house.harness.assert_nothing_left();
 }

@@ -186,14 +186,20 @@ enum At {
 type Dialled = Result<(Consulted, AudioStream), String>;
 
 impl Consultation {
-    /// None yet, of this caller.
+    /// None at the moment, of this caller; `count` so far.
     pub fn new(
         agent: &str,
         (call, leg): (CallId, LegId),
         who: Arc<CallerIdentity>,
         spec: StreamSpec,
+        count: u32,
     ) -> Self {
-        Consultation { agent: agent.to_owned(), call, leg, who, count: 0, spec, news: None, at: At::Idle }
+        Consultation { agent: agent.to_owned(), call, leg, who, count, spec, news: None, at: At::Idle }
+    }
+
+    /// How many have been asked for.
+    pub fn count(&self) -> u32 {
+        self.count
     }
 
     /// A talk begins: its end of the line.

@@ -4,7 +4,7 @@ use b2b_call::handler::HandlerAction;
 use b2b_call::service::DialRequest;
 
 /// A target that an agent names for its caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Target {
     pub to: String,
     /// Header fields of the INVITE to it.

@@ -45,9 +45,8 @@ impl Attends {
             }
             (Parting::Stopped { transfer: Some(target) }, _) => {
                 self.tell("transferred", json!({ "to": target.to }), wants);
-                let led = wants.where_named(leg, &target.to, &self.agent.name);
-                self.target = Some(target);
-                self.goes(At::Sending, led);
+                self.stay.target = Some(target);
+                self.sends(wants);
             }
             (Parting::Ended(StreamEnd::Joined | StreamEnd::Replaced), _) => {
                 // Another application has the caller now; or none has, and the caller stays until they hang
@@ -66,24 +65,36 @@ impl Attends {
                 wants.end(HandlerAction::Disconnect);
             }
             (Parting::Failed { code, why }, _) if self.may_reconnect(code) => {
-                self.broken += 1;
-                tracing::warn!("call {}: {}: {why}; connecting again", self.call.call.0, self.agent.name);
-                self.tell("broken", json!({ "error": why, "code": code }), wants);
-                wants.start_moh(leg, MUSIC);
-                wants.set_timer(PATIENCE, now + self.agent.config.reconnect);
-                // Others may have lost it, too.
-                wants.set_timer(AGAIN.0, self.agent.reach.seats().again(&self.agent.config.name, now));
-                self.at = At::Reconnecting;
+                self.stay.broken += 1;
+                self.breaks(now, code, &why, wants);
             }
             (Parting::Failed { code, why }, _) => self.falls_back(code, &why, wants),
         }
     }
 
+    /// The connection has broken: it is made again, for a while.
+    pub(super) fn breaks(&mut self, now: Instant, code: Option<u16>, why: &str, wants: &mut Wants) {
+        tracing::warn!("call {}: {}: {why}; connecting again", self.call.call.0, self.agent.name);
+        self.tell("broken", json!({ "error": why, "code": code }), wants);
+        wants.start_moh(self.call.leg, MUSIC);
+        wants.set_timer(PATIENCE, now + self.agent.config.reconnect);
+        // Others may have lost it, too.
+        wants.set_timer(AGAIN.0, self.agent.reach.seats().again(&self.agent.config.name, now));
+        self.stay.at = At::Reconnecting;
+    }
+
+    /// Asks where the agent's target leads the caller.
+    pub(super) fn sends(&mut self, wants: &mut Wants) {
+        let Some(target) = &self.stay.target else { return wants.end(HandlerAction::Disconnect) };
+        let led = wants.where_named(self.call.leg, &target.to, &self.agent.name);
+        self.goes(At::Sending, led);
+    }
+
     /// Whether a connection that ended so is made again: it broke, or the program restarts (RFC 6455 §7.4.1). One that
     /// sends what it may not would do so again.
-    fn may_reconnect(&self, code: Option<u16>) -> bool {
+    pub(super) fn may_reconnect(&self, code: Option<u16>) -> bool {
         let broken = matches!(code, None | Some(GOING_AWAY | 1011..=1014));
-        broken && self.early.is_none() && self.broken < TIMES && !self.agent.config.reconnect.is_zero()
+        broken && self.early.is_none() && self.stay.broken < TIMES && !self.agent.config.reconnect.is_zero()
     }
 
     /// Whether its caller can only be hung up when the agent is stopped.
@@ -95,20 +106,27 @@ impl Attends {
     /// The agent has failed: sends the caller to the fallback, or apologises.
     pub(super) fn falls_back(&mut self, code: Option<u16>, why: &str, wants: &mut Wants) {
         let (call, leg, config) = (self.call.call, self.call.leg, self.agent.config.clone());
-        let AgentConfig { name, fallback, failed_prompt, .. } = &*config;
+        let AgentConfig { name, fallback, .. } = &*config;
         tracing::warn!("call {}: voice agent {name}: {why}", call.0);
         if self.early.is_some() {
-            (self.at, self.seat) = (At::Ringing, None);
+            (self.stay.at, self.seat) = (At::Ringing, None);
             return;
         }
         self.tell("failed", json!({ "error": why, "code": code, "fallback": fallback }), wants);
         self.seat = None;
-        if self.at == At::Reconnecting {
+        if self.stay.at == At::Reconnecting {
             wants.stop_moh(leg);
         }
         let noted = format!("{name}: {why}");
         wants.set_variable(call, "voice_agent_failed", &noted[..noted.floor_char_boundary(WHY)]);
-        let answered = self.call.answered || !matches!(self.at, At::Waiting | At::Connecting | At::Answering);
+        self.leads_away(wants);
+    }
+
+    /// To the fallback, or to the end.
+    pub(super) fn leads_away(&mut self, wants: &mut Wants) {
+        let (leg, AgentConfig { fallback, failed_prompt, .. }) = (self.call.leg, &*self.agent.config.clone());
+        let answered =
+            self.call.answered || !matches!(self.stay.at, At::Waiting | At::Connecting | At::Answering);
         match (fallback, failed_prompt) {
             (Some(target), _) => {
                 let led = wants.where_to(leg, target);
