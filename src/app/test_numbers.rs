@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
+use serde::{Deserialize, Serialize};
+
+use b2b_call::application::{AppAnswer, AppEvent, Application, Saved, WantId, Wants};
 use b2b_call::controller::{CollectEnd, DigitPlan, Part, Prompt};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, MediaVerbs, Place};
@@ -48,6 +50,11 @@ impl ApplicationHandler for EchoNumber {
     fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
         Some(Box::new(Line::new(call, Sounds::Echo)))
     }
+
+    fn load(&self, call: &IncomingCall, saved: &Saved) -> Option<Box<dyn Application>> {
+        let at: At = saved.read()?;
+        Some(Box::new(Line { at, ..Line::new(call, Sounds::Echo) }))
+    }
 }
 
 impl ApplicationHandler for Milliwatt {
@@ -62,6 +69,11 @@ impl ApplicationHandler for Milliwatt {
 
     fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
         Some(Box::new(Line::new(call, Sounds::Tone)))
+    }
+
+    fn load(&self, call: &IncomingCall, saved: &Saved) -> Option<Box<dyn Application>> {
+        let at: At = saved.read()?;
+        Some(Box::new(Line { at, ..Line::new(call, Sounds::Tone) }))
     }
 }
 
@@ -82,7 +94,7 @@ struct Line {
     plays: Option<WantId>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum At {
     Answering,
     Entering,
@@ -94,7 +106,11 @@ enum At {
 impl Application for Line {
     fn step(&mut self, _: Instant, event: AppEvent, wants: &mut Wants) {
         match event {
-            AppEvent::Begin => self.waits = Some(wants.answer(self.call.leg)),
+            AppEvent::Resumed if self.at == At::Ends => self.ended(Ok(()), wants),
+            // A leg that is answered already is no error.
+            AppEvent::Begin | AppEvent::Resumed => {
+                (self.at, self.waits) = (At::Answering, Some(wants.answer(self.call.leg)));
+            }
             AppEvent::Answered { want, answer } if Some(want) == self.waits => {
                 if let Err(error) = self.came(answer, wants) {
                     self.ended(Err(error), wants);
@@ -104,13 +120,16 @@ impl Application for Line {
                 self.ended(answer.done(), wants);
             }
             AppEvent::Gone => wants.end(HandlerAction::Complete),
-            AppEvent::Resumed
-            | AppEvent::Answered { .. }
+            AppEvent::Answered { .. }
             | AppEvent::Timer(_)
             | AppEvent::Told(_)
             | AppEvent::Lost(_)
             | AppEvent::Over => {}
         }
+    }
+
+    fn save(&self) -> Option<Saved> {
+        Saved::of(&self.at)
     }
 }
 

@@ -21,7 +21,11 @@ impl ApplicationHandler for Door {
 }
 
 fn house() -> Harness {
-    Harness::new(Instant::now(), vec![Arc::new(Door), Arc::new(EchoNumber), Arc::new(Milliwatt)])
+    Harness::new(Instant::now(), program())
+}
+
+fn program() -> Vec<Arc<dyn ApplicationHandler>> {
+    vec![Arc::new(Door), Arc::new(EchoNumber), Arc::new(Milliwatt)]
 }
 
 #[test]
@@ -50,5 +54,24 @@ fn who_dials_milliwatt_hears_one_until_they_hang_up() {
     assert_eq!(heard.iter().map(|it| it.prompt.clone()).collect::<Vec<_>>(), [Milliwatt::tone()]);
     assert!(harness.media().is_playing(harness.callers_endpoint()));
     harness.hang_up(ann, call);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn who_hears_a_test_number_hears_it_again_when_the_server_dies() {
+    let mut harness = house();
+    let ann = harness.party("192.0.2.11:5060");
+    let echo = harness.call(ann, "echo", Some(SESSION));
+    let endpoint = harness.callers_endpoint();
+    for _ in 0..2 {
+        harness.dies(program());
+        assert!(harness.is_up(ann, echo) && harness.media().hears_itself(endpoint));
+    }
+    harness.press(endpoint, "#");
+    assert!(!harness.is_up(ann, echo));
+    let milliwatt = harness.call(ann, "milliwatt", Some(SESSION));
+    harness.dies(program());
+    assert!(harness.media().is_playing(harness.callers_endpoint()));
+    harness.hang_up(ann, milliwatt);
     harness.assert_nothing_left();
 }
