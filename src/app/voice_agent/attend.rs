@@ -274,9 +274,10 @@ impl Attends {
                 let seats = self.agent.reach.seats();
                 self.seat = seats.wait(&self.agent.config).try_recv().ok();
                 let why = "the server has ended and started again";
-                match self.may_reconnect(None) {
-                    true => self.breaks(now, None, why, wants),
-                    false => self.falls_back(None, why, wants),
+                match self.agent.config.reconnect {
+                    Duration::ZERO => self.falls_back(None, why, wants),
+                    // However often it has broken: that is the agent's fault, and this is not.
+                    _ => self.breaks(now, None, why, wants),
                 }
             }
         }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -26,8 +27,11 @@ impl ApplicationHandler for Door {
         "door"
     }
 
-    fn handle_incoming_call(&self, _: IncomingCall, _: CallService) -> HandlerFuture {
-        Box::pin(async { HandlerAction::Handle("voice_agent/ada".to_owned()) })
+    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
+        Box::pin(async move {
+            let _ = service.set_variable(call.call, "customer", "7").await;
+            HandlerAction::Handle("voice_agent/ada".to_owned())
+        })
     }
 
     fn handle_referral(&self, referral: Referral) -> HandlerFuture {
@@ -64,6 +68,8 @@ pub struct Fake {
     told: Arc<Mutex<Vec<(String, String)>>>,
     /// For how long it has had the caller of its last talk, if that went on.
     resumed: Arc<Mutex<Option<Duration>>>,
+    /// The variables of its last talk.
+    variables: Arc<Mutex<BTreeMap<String, String>>>,
     /// Of its last talk.
     pub consulting: Arc<Mutex<Option<Consulting>>>,
     seats: AgentSeats,
@@ -91,6 +97,7 @@ impl Line for Fake {
         std::mem::forget(self.parts.lock().unwrap().replace(parts));
         self.told.lock().unwrap().push((talk.caller.clone(), talk.called.clone()));
         *self.resumed.lock().unwrap() = talk.resumed;
+        *self.variables.lock().unwrap() = std::mem::take(&mut talk.variables);
         *self.consulting.lock().unwrap() = Some(talk.consulting);
         Box::pin(async move {
             loop {
@@ -127,7 +134,7 @@ pub fn house(reached: Reached, fallback: Option<&str>) -> House {
 }
 
 /// The same, with an agent whose broken connections are made again for this long.
-fn house_with(reached: Reached, fallback: Option<&str>, reconnect_s: u64) -> House {
+pub fn house_with(reached: Reached, fallback: Option<&str>, reconnect_s: u64) -> House {
     let usual = AgentConfig::new("ada", "ws://127.0.0.1:1/".parse().unwrap());
     house_of(
         reached,
@@ -147,6 +154,7 @@ fn house_of(reached: Reached, config: AgentConfig) -> House {
         parts: Arc::default(),
         told: Arc::default(),
         resumed: Arc::default(),
+        variables: Arc::default(),
         consulting: Arc::default(),
         seats: AgentSeats::default(),
     };
@@ -449,9 +457,17 @@ fn a_talk_goes_on_when_the_server_dies_and_the_agent_learns_for_how_long_it_has_
         let had = Duration::from_secs(4 + died as u64)..Duration::from_secs(5 + died as u64);
         assert!(had.contains(&resumed), "{resumed:?}");
         assert_eq!(house.agent.seats.held()[0].1.taken, 1);
+        assert_eq!(house.agent.variables.lock().unwrap()["customer"], "7");
     }
-    house.parts(Parting::Stopped { transfer: None });
-    assert!(!house.is_up());
+    // It fails as often as it may, and once more.
+    for _ in 0..4 {
+        assert!(house.streams());
+        house.parts(gone());
+        house.dies();
+        house.harness.run(Duration::from_secs(1));
+    }
+    assert!(house.is_up() && !house.streams());
+    house.harness.hang_up(house.ann, house.call);
     house.harness.assert_nothing_left();
 }
 

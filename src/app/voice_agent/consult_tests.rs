@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::attend_tests::{BOB, House, Reached, gone, house, to};
+use super::attend_tests::{BOB, House, Reached, gone, house, house_with, to};
 use super::{Ask, Audio, News, Parting, Stage, Target};
 use b2b_call::call_fsm::CallState;
 use b2b_call::controller::StreamEnd;
@@ -176,5 +176,56 @@ fn whom_the_agent_may_not_call_or_calls_beside_another_one_is_refused() {
     assert!(house.harness.is_up(bob, call));
     house.harness.hang_up(house.ann, house.call);
     house.closes();
+    house.ends();
+}
+
+#[test]
+fn a_consultation_ends_when_the_server_dies_and_the_agent_is_back_with_its_caller() {
+    for answered in [false, true] {
+        let mut house = house_with(Reached::There, Some("milliwatt"), 10);
+        let (bob, call) = if answered { house.talks() } else { house.consults() };
+        house.dies();
+        house.harness.run(Duration::from_secs(1));
+        assert!(house.harness.ended(bob, call).is_some());
+        house.is_back();
+        // As before.
+        house.asks(Ask::Consult(to("user/bob").expect("a target")));
+        assert_eq!(house.stages(), [Stage::Calling]);
+        let call = house.harness.next_call(bob);
+        house.harness.reject(bob, call, 486);
+        assert_eq!(house.stages(), [Stage::Failed]);
+        house.is_back();
+        house.harness.hang_up(house.ann, house.call);
+        house.closes();
+        house.ends();
+    }
+}
+
+#[test]
+fn an_agent_consults_ten_at_most_however_often_the_server_dies() {
+    let mut house = house_with(Reached::There, Some("milliwatt"), 10);
+    for _ in 0..2 {
+        for _ in 0..5 {
+            house.asks(Ask::Consult(to("elsewhere").expect("a target")));
+        }
+        house.dies();
+        house.harness.run(Duration::from_secs(1));
+    }
+    house.asks(Ask::Consult(to("user/bob").expect("a target")));
+    assert_eq!(house.stages(), [Stage::Refused]);
+    house.harness.hang_up(house.ann, house.call);
+    house.closes();
+    house.ends();
+}
+
+#[test]
+fn who_is_joined_with_the_caller_stays_so_when_the_server_dies() {
+    let mut house = house(Reached::There, None);
+    let (bob, call) = house.talks();
+    house.parts(Parting::Stopped { transfer: None });
+    house.dies();
+    assert!(house.is_up() && house.harness.is_up(bob, call));
+    house.harness.hang_up(bob, call);
+    assert!(!house.is_up());
     house.ends();
 }

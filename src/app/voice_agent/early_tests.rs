@@ -91,3 +91,21 @@ fn an_agent_that_stops_early_cancels_the_call() {
     assert!(called.house.harness.wait(SOON, called.answered.as_mut()).is_err());
     called.house.harness.assert_nothing_left();
 }
+
+#[test]
+fn a_party_that_is_called_for_an_agent_gets_it_at_the_answer_when_the_server_dies() {
+    for reached in [Reached::There, Reached::Never] {
+        let mut called = called(reached);
+        called.house.dies();
+        called.house.reaches(Reached::There);
+        called.house.dies();
+        let (bob, call) = (called.bob, called.call);
+        called.house.harness.answer(bob, call, Some(SESSION));
+        called.house.harness.run(SOON);
+        assert!(called.is_with_its_agent());
+        // And afterwards it is as any other.
+        called.house.dies();
+        assert!(called.house.harness.is_up(bob, call));
+        called.hangs_up();
+    }
+}

@@ -113,10 +113,10 @@ impl Floor {
             return;
         }
         self.enters(now, id, who, queue, wishes, (before.number, before.joined));
-        if before.is_ready {
-            self.ready(now, id, before.announced);
-        }
         let until = now + RETURNING;
+        if before.is_ready {
+            self.ready(until, id, before.announced);
+        }
         self.returning = Some(until);
         self.timers.insert((until, Timer::Returned));
     }
@@ -162,14 +162,14 @@ impl Floor {
         self.ready(now, id, None);
     }
 
-    /// `announced`: when their position was last announced.
-    fn ready(&mut self, now: Instant, id: CallerId, announced: Option<Instant>) {
+    /// `earliest`: when their position may be announced; `announced`: when it was last.
+    fn ready(&mut self, earliest: Instant, id: CallerId, announced: Option<Instant>) {
         let Some(it) = self.callers.get_mut(&id).filter(|it| it.stage == Stage::Welcome) else { return };
         it.stage = Stage::Waiting;
         let queue = self.queues.get(it.queue.0);
         if let Some(interval) = queue.and_then(|queue| queue.plan.announce) {
             // Announced at once, unless an agent can be called at once.
-            let at = announced.map_or(now, |announced| now.max(announced + interval));
+            let at = announced.map_or(earliest, |announced| earliest.max(announced + interval));
             it.announce = Some(at);
             self.timers.insert((at, Timer::Announce(id)));
         }

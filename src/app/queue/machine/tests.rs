@@ -478,3 +478,39 @@ fn what_is_unknown_changes_nothing() {
     }
     assert!(desk.floor.is_idle());
 }
+
+#[test]
+fn callers_who_return_have_their_places_and_nobody_is_called_before_all_are_back() {
+    let mut desk = Desk::sales(&["amy"]);
+    let came = desk.now;
+    desk.pass(s(290));
+    let mut returns = |id: u64, number: u64, priority: u8, joined: u64| {
+        let (caller, skills) = (CallerId(id), Skills::new());
+        let before = Before { number, joined: came + s(joined), is_ready: true, announced: None };
+        let (who, queue) = (who(caller), QueueNo(0));
+        desk.say(Input::CallerReturned { caller, who, queue, priority, skills, before })
+    };
+    // Not in their order; the last one is in haste.
+    assert_eq!([returns(11, 2, 0, 20), returns(12, 1, 0, 15), returns(13, 3, 7, 30)], [[], [], []]);
+    // A new one is behind them.
+    desk.say(Input::CallerJoined {
+        caller: CallerId(14),
+        who: who(CallerId(14)),
+        queue: QueueNo(0),
+        priority: 0,
+        skills: Skills::new(),
+    });
+    desk.say(Input::CallerReady { caller: CallerId(14) });
+    let out = desk.pass(Duration::from_millis(200));
+    assert_eq!(out, [ring(1, 13, 0), told(11, 3), told(12, 2)]);
+    let view = desk.floor.queue_view(desk.now, QueueNo(0)).unwrap();
+    let order: Vec<_> = view.callers.iter().map(|it| it.caller.0).collect();
+    assert_eq!((order, view.counters.joined), (vec![13, 12, 11, 14], 1));
+    desk.gone(1, Gone::Rejected);
+    desk.duty(0, Duty::LoggedOut);
+    // The patience is that since they came.
+    let mut left: Vec<_> = desk.pass(s(60));
+    left.retain(|it| matches!(it, Output::Left { .. }));
+    let waited = |it: &Output| matches!(it, Output::Left { waited, .. } if *waited == s(300));
+    assert!(left.len() == 3 && left.iter().all(waited), "{left:?}");
+}

@@ -5,7 +5,8 @@ use super::super::machine::agent::{AgentState, Duty};
 use super::super::machine::values::QueuePlan;
 use super::{BOB, DAN, Office, agent, office, one_agent, s, sales, two_agents, uri};
 use b2b_call::call_fsm::CallState;
-use b2b_testkit::{SESSION, Termination};
+use b2b_testkit::{Body, SESSION, Termination};
+use std::time::Duration;
 
 /// Bob is the agent, and does not take calls yet.
 fn shop(change: impl FnOnce(&mut QueuePlan)) -> Office {
@@ -39,7 +40,9 @@ fn callers_keep_their_places_however_often_and_whenever_the_server_dies() {
             it.harness.run(s(2));
             (party, usage, came)
         });
-        it.heard();
+        let positions = it.heard().into_iter().filter(|it| it.starts_with("position")).collect::<Vec<_>>();
+        let told = [1, 2, 3].map(|position| format!("position.wav {position}.wav"));
+        assert_eq!(positions, told, "{deaths:?}");
         dies(&mut it);
         let desk = it.desk.clone();
         let queue = it.harness.wait(s(1), async move { desk.queues().await }).remove(0);
@@ -84,7 +87,7 @@ fn callers_keep_their_places_however_often_and_whenever_the_server_dies() {
 }
 
 #[test]
-fn a_caller_has_the_patience_and_the_priority_that_they_came_with() {
+fn a_caller_has_the_patience_that_they_came_with() {
     let mut it = shop(|plan| plan.patience = Some(s(20)));
     let a = it.caller(it.ann);
     it.harness.run(s(9));
@@ -103,6 +106,27 @@ fn a_caller_has_the_patience_and_the_priority_that_they_came_with() {
     assert!(waited.1.starts_with("20.0"), "{waited:?}");
     it.harness.hang_up(it.cat, c);
     it.close();
+}
+
+/// Whose call is older, whose place is in front, and who is in haste are three things.
+#[test]
+fn callers_have_the_order_in_which_they_came_into_the_queue_and_their_priority() {
+    for deaths in 0..3 {
+        let mut it = shop(|_| {});
+        let dan = it.harness.party(DAN);
+        let parties = [(it.ann, "later"), (it.cat, "sales"), (dan, "urgent")];
+        let calls = parties.map(|(party, number)| (party, it.harness.call(party, number, Some(SESSION))));
+        it.harness.run(s(5));
+        (0..deaths).for_each(|_| it.dies());
+        it.change("bob", Duty::Available);
+        for (party, usage) in calls.into_iter().rev() {
+            let b = it.harness.answer_next(it.bob, SESSION);
+            it.harness.hang_up(it.bob, b);
+            assert!(it.harness.ended(party, usage).is_some(), "{deaths}");
+            it.harness.run(s(10));
+        }
+        it.close();
+    }
 }
 
 #[test]
@@ -139,6 +163,35 @@ fn a_phone_that_rings_when_the_server_dies_is_stopped_and_rings_anew() {
     assert_eq!(it.variable("queue_agent").as_deref(), Some("bob"));
     it.harness.hang_up(it.ann, a);
     it.close();
+}
+
+/// At any time around the answer: on its way, in between, and after it.
+#[test]
+fn an_agent_who_answers_while_the_server_dies_has_the_caller_or_is_called_again() {
+    let mut outcomes = [0, 0];
+    for hundredths in 0..12 {
+        let mut it = one_agent();
+        let a = it.caller(it.ann);
+        let b = it.harness.next_call(it.bob);
+        let settings = it.kept();
+        let now = it.harness.now();
+        it.harness.endpoint(it.bob).answer(now, b, Some(Body::sdp(SESSION.to_owned()))).unwrap();
+        it.harness.run(Duration::from_millis(5) * hundredths);
+        it.dies_with(settings);
+        it.harness.run(s(1));
+        let has = it.harness.is_up(it.bob, b);
+        outcomes[usize::from(has)] += 1;
+        let b = if has { b } else { it.harness.answer_next(it.bob, SESSION) };
+        assert!(it.harness.is_up(it.ann, a) && it.harness.is_up(it.bob, b), "{hundredths}");
+        assert_eq!(it.harness.snapshot().len(), 1, "{hundredths}: nobody is left over");
+        assert_eq!(it.harness.media().bridges().len(), 1);
+        assert_eq!((it.music(), it.agent("bob")), (0, AgentState::Busy), "{hundredths}");
+        assert_eq!(it.variable("queue_result").as_deref(), Some("answered"));
+        it.harness.hang_up(it.ann, a);
+        assert_eq!(it.agent("bob"), AgentState::WrapUp);
+        it.close();
+    }
+    assert!(outcomes.iter().all(|it| *it > 0), "{outcomes:?}");
 }
 
 #[test]

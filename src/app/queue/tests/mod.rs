@@ -19,7 +19,8 @@ use super::{
 use b2b_call::bus::{Received, Subscriber};
 use b2b_call::call_fsm::CallState;
 use b2b_call::event::Event;
-use b2b_call::handler::{ApplicationHandler, HandlerAction};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
+use b2b_call::service::CallService;
 use b2b_testkit::{Body, Handler, Harness, PartyId, SESSION, Termination, UsageId};
 
 const ANN: &str = "192.0.2.11:5060";
@@ -91,12 +92,19 @@ fn office_with(queue: QueueSettings, agents: Vec<AgentSettings>, first: First) -
     Office { harness, desk, first, events, ann, bob, cat }
 }
 
-type First = fn(b2b_call::handler::IncomingCall, b2b_call::service::CallService) -> HandlerAction;
+type First = fn(IncomingCall, CallService) -> HandlerAction;
 
 fn program(settings: DeskSettings, first: First) -> (QueueDesk, Vec<Arc<dyn ApplicationHandler>>) {
     let desk = QueueDesk::new(settings);
-    let to: Arc<dyn ApplicationHandler> =
-        Arc::new(Handler(move |call, service| std::future::ready(first(call, service))));
+    let to = move |call: IncomingCall, service: CallService| async move {
+        match call.called().as_str() {
+            "urgent" => drop(service.set_variable(call.call, "queue_priority", "5").await),
+            "later" => drop(service.sleep(s(3)).await),
+            _ => {}
+        }
+        first(call, service)
+    };
+    let to: Arc<dyn ApplicationHandler> = Arc::new(Handler(to));
     let mut handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(AgentCodes::new(desk.clone())), to];
     handlers.extend(QueueHandler::all(&desk));
     (desk, handlers)
@@ -121,12 +129,22 @@ impl Office {
 
     /// The server dies, and the next one goes on; it knows what agents want, as it has kept that.
     pub fn dies(&mut self) {
+        let settings = self.kept();
+        self.dies_with(settings);
+    }
+
+    /// The configuration, with what agents want.
+    pub fn kept(&mut self) -> DeskSettings {
         let desk = self.desk.clone();
         let agents = self.harness.wait(s(1), async move { desk.agents().await });
         let mut settings = DeskSettings::clone(&self.desk.settings());
         for agent in &mut settings.agents {
             agent.plan.duty = agents.iter().find(|it| *it.name == *agent.plan.name).expect("an agent").duty;
         }
+        settings
+    }
+
+    pub fn dies_with(&mut self, settings: DeskSettings) {
         let (desk, handlers) = program(settings, self.first);
         self.desk = desk;
         self.harness.dies(handlers);

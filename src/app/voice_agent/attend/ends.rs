@@ -92,7 +92,7 @@ impl Attends {
 
     /// Whether a connection that ended so is made again: it broke, or the program restarts (RFC 6455 §7.4.1). One that
     /// sends what it may not would do so again.
-    pub(super) fn may_reconnect(&self, code: Option<u16>) -> bool {
+    fn may_reconnect(&self, code: Option<u16>) -> bool {
         let broken = matches!(code, None | Some(GOING_AWAY | 1011..=1014));
         broken && self.early.is_none() && self.stay.broken < TIMES && !self.agent.config.reconnect.is_zero()
     }
