@@ -83,6 +83,7 @@ fn main() -> ExitCode {
     for n in 0..options.recordings {
         let path = folder.path().join(format!("{n}.wav"));
         let plan = Plan {
+            append: false,
             path,
             stereo: true,
             mono: Mono::Said,
