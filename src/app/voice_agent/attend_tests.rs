@@ -94,7 +94,7 @@ impl Line for Fake {
     fn talk(self: Box<Self>, mut talk: Talk) -> Talking {
         let (parts, mut parted) = oneshot::channel();
         // Another talk goes on.
-        std::mem::forget(self.parts.lock().unwrap().replace(parts));
+        let _talk = std::mem::ManuallyDrop::new(self.parts.lock().unwrap().replace(parts));
         self.told.lock().unwrap().push((talk.caller.clone(), talk.called.clone()));
         *self.resumed.lock().unwrap() = talk.resumed;
         *self.variables.lock().unwrap() = std::mem::take(&mut talk.variables);

@@ -104,7 +104,7 @@ fn originated(harness: &mut Harness, session: Option<&'static str>) -> (PartyId,
     harness.ring(bob, call, 180, None);
     let Some(session) = session else {
         // The program ends with its process.
-        std::mem::forget(leg);
+        let _leg = std::mem::ManuallyDrop::new(leg);
         return (bob, call, None);
     };
     harness.answer(bob, call, Some(session));
@@ -138,7 +138,7 @@ fn a_party_that_waits_for_commands_or_is_being_joined_goes_on_when_the_process_h
             let _ = harness.wait(soon, async {
                 tokio::select! { biased; it = &mut joined => Some(it), () = async {} => None }
             });
-            std::mem::forget(joined);
+            let _joined = std::mem::ManuallyDrop::new(joined);
         } else {
             let of = harness.snapshot().remove(0).call;
             harness.wait(soon, service.enter(of, Place::Program)).expect("it waits");
