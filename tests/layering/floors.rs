@@ -53,7 +53,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["state", "work"],
             &["turn"],
             &["admission"],
-            &["calls", "common", "journal"],
+            &["calls", "common", "journal", "keep"],
             &["step"],
             &[
                 "Switch", "driver", "export", "history", "incoming", "input", "outside", "pair", "replay",

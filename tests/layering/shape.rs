@@ -32,7 +32,7 @@ const SPREAD_TYPES: &[(&str, usize)] = &[("call::AgentService", 16), ("sip::Endp
 
 /// Parameters and fields whose own type is a tuple, by crate: a type has names.
 const TUPLES: &[(&str, usize)] = &[
-    ("app", 5),
+    ("app", 4),
     ("client", 3),
     ("lab", 17),
     ("media", 32),

@@ -123,7 +123,7 @@ impl Attendant {
         match word {
             Word::Enter(entry) => self.enter(now, entry, None, wants),
             Word::Return(entry, before) => self.enter(now, entry, Some(before), wants),
-            Word::Talks { queue, agent, leg } => self.talks(now, (&queue, &agent, leg), wants),
+            Word::Talks { queue, agent, leg } => self.talks(now, &queue, &agent, leg, wants),
             Word::Input(input) => self.handle(now, input, wants),
             Word::Settings(settings) => {
                 self.floor.reload(now, settings.floor());
@@ -187,7 +187,7 @@ impl Attendant {
     }
 
     /// An agent has talked to a caller since another process: they rest once it is over.
-    fn talks(&mut self, now: Instant, (queue, agent, leg): (&str, &str, LegId), wants: &mut Wants) {
+    fn talks(&mut self, now: Instant, queue: &str, agent: &str, leg: LegId, wants: &mut Wants) {
         let known = self.floor.queue_named(queue).zip(self.floor.agent_named(agent));
         if let Some(offer) = known.and_then(|(queue, agent)| self.floor.talks(now, agent, queue)) {
             self.calling.insert(offer, Calling { leg: Some(leg), why: Gone::Ended, ..Calling::default() });

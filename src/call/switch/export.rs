@@ -11,6 +11,7 @@ use crate::handler::Party;
 use crate::service::Watched;
 use crate::switch::Switch;
 use crate::switch::calls::Generations;
+use crate::switch::keep::WrittenCall;
 use crate::switch::state::call::Call;
 use crate::switch::state::effect::Effect;
 use crate::switch::state::recording::Ended;
@@ -145,5 +146,36 @@ impl Switch {
         common.world.history.given_out(call, t.now);
         common.settle_history(t.at());
         common.part_with_listeners(t.at(), call);
+    }
+}
+
+/// Writes the calls that have changed in this turn.
+pub(crate) fn keep(switch: &mut Switch, t: &Turn<'_>) {
+    if let Some(mut kept) = switch.common.kept.take() {
+        for call in kept.changed.drain(..) {
+            let written = WrittenCall::of(switch, t.now, t.sip, call).unwrap_or_else(|error| {
+                tracing::warn!("call {} would not outlive this process: {error}", call.0);
+                None
+            });
+            kept.store.keep(call, written);
+        }
+        switch.common.kept = Some(kept);
+    }
+}
+
+impl WrittenCall {
+    /// A call as it is now; `None`: it is over.
+    ///
+    /// # Errors
+    /// A value cannot be written.
+    pub fn of(
+        switch: &Switch,
+        now: Instant,
+        sip: &Endpoint,
+        call: CallId,
+    ) -> Result<Option<WrittenCall>, NotWritten> {
+        let Some(it) = switch.calls.get(call) else { return Ok(None) };
+        let endpoints = it.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
+        Ok(Some(WrittenCall { octets: switch.write_call(now, sip, call)?, endpoints }))
     }
 }

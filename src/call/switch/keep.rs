@@ -1,13 +1,7 @@
-//! Calls are written at the end of each turn in which they have changed, for the process after this one.
-
-use std::time::Instant;
+//! Where calls are written at the end of each turn in which they have changed, for the process after this one.
 
 use crate::CallId;
 use crate::controller::EndpointId;
-use crate::switch::Switch;
-use crate::switch::export::NotWritten;
-use crate::switch::turn::Turn;
-use b2b_sip::endpoint::Endpoint;
 
 /// Where calls are written for the process after this one.
 pub trait CallStore: Send {
@@ -18,8 +12,8 @@ pub trait CallStore: Send {
 
 /// A store, and the calls that have changed in this turn.
 pub(crate) struct Kept {
-    store: Box<dyn CallStore>,
-    changed: Vec<CallId>,
+    pub store: Box<dyn CallStore>,
+    pub changed: Vec<CallId>,
 }
 
 impl Kept {
@@ -35,40 +29,10 @@ impl Kept {
     }
 }
 
-/// Writes the calls that have changed in this turn.
-pub(crate) fn keep(switch: &mut Switch, t: &Turn<'_>) {
-    let Some(mut kept) = switch.common.kept.take() else { return };
-    for call in kept.changed.drain(..) {
-        let written = WrittenCall::of(switch, t.now, t.sip, call).unwrap_or_else(|error| {
-            tracing::warn!("call {} would not outlive this process: {error}", call.0);
-            None
-        });
-        kept.store.keep(call, written);
-    }
-    switch.common.kept = Some(kept);
-}
-
 /// A call that can go on in another process.
 pub struct WrittenCall {
-    /// As of [`Switch::write_call`].
+    /// As of [`Switch::write_call`](crate::switch::Switch::write_call).
     pub octets: Vec<u8>,
     /// The media endpoints that it needs there.
     pub endpoints: Vec<EndpointId>,
-}
-
-impl WrittenCall {
-    /// A call as it is now; `None`: it is over.
-    ///
-    /// # Errors
-    /// A value cannot be written.
-    pub fn of(
-        switch: &Switch,
-        now: Instant,
-        sip: &Endpoint,
-        call: CallId,
-    ) -> Result<Option<WrittenCall>, NotWritten> {
-        let Some(it) = switch.calls.get(call) else { return Ok(None) };
-        let endpoints = it.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
-        Ok(Some(WrittenCall { octets: switch.write_call(now, sip, call)?, endpoints }))
-    }
 }

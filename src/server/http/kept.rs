@@ -1,5 +1,8 @@
-//! Accounts of calls of earlier processes: stored when a process stops, and served from there by the next ones.
+//! Calls of earlier processes: accounts, stored when a process stops, and served from there by the next ones; and calls
+//! that go on.
 
+use axum::Json;
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -9,12 +12,18 @@ use super::answer::Problem;
 use super::calls::One;
 use super::capture::{self, Messages};
 use crate::ended_calls::{Account, Part};
+use crate::survive::figures::Survival;
 use b2b_call::CallId;
 use b2b_call::history::ENDED;
 use b2b_call::switch::{Switch, Turn};
 
 /// A larger capture is not stored, bytes.
 const CAPTURE: usize = 1 << 20;
+
+/// `GET /survive`
+pub async fn survivors(State(api): State<Api>) -> Json<Survival> {
+    Json(api.survive.view())
+}
 
 /// The accounts of the latest ended calls, to be formatted elsewhere; without pressed keys.
 pub fn accounts(switch: &Switch, t: &Turn<'_>) -> Vec<impl FnOnce() -> Vec<Account> + Send + use<>> {

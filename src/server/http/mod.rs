@@ -60,7 +60,6 @@ mod remote;
 mod routes;
 mod said;
 mod source;
-mod survive;
 mod text;
 mod users;
 

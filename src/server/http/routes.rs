@@ -10,8 +10,8 @@ use utoipa::openapi::schema::Schema;
 
 use super::{
     Api, alarms, asyncapi, call_routes, calls, capture, commands, control, ended_calls, events, gateways,
-    health, journal, metrics, openapi, originate, places, queues, recording, recordings, registrations,
-    remote, survive, users,
+    health, journal, kept, metrics, openapi, originate, places, queues, recording, recordings, registrations,
+    remote, users,
 };
 use crate::config::tokens::Scope;
 use crate::control::{Order, Status};
@@ -240,7 +240,7 @@ pub fn routes() -> Vec<Route> {
             "/survive",
             read,
             "Calls that outlive the server: those covered, and what the last start found.",
-            survive::view,
+            kept::survivors,
         )
         .gives::<Survival>(),
         get("/registrations", read, "Registrations.", registrations::list)

@@ -46,6 +46,12 @@ pub(super) struct Caller {
     announce: Option<Instant>,
 }
 
+/// What a caller asks of the queue.
+pub(super) struct Wishes {
+    pub priority: u8,
+    pub skills: Skills,
+}
+
 impl Caller {
     /// Whether an agent has answered for the caller.
     pub fn is_joining(&self) -> bool {
@@ -95,7 +101,8 @@ impl Floor {
             });
             return;
         }
-        self.enters(now, id, who, queue, (priority, skills), (id.0, now));
+        let place = Before { number: id.0, joined: now, is_ready: false, announced: None };
+        self.enters(now, id, who, queue, Wishes { priority, skills }, place);
         self.outputs.push_back(Output::Welcome { caller: id, queue });
     }
 
@@ -106,13 +113,13 @@ impl Floor {
         id: CallerId,
         who: Whose,
         queue: QueueNo,
-        wishes: (u8, Skills),
+        wishes: Wishes,
         before: Before,
     ) {
         if self.callers.contains_key(&id) {
             return;
         }
-        self.enters(now, id, who, queue, wishes, (before.number, before.joined));
+        self.enters(now, id, who, queue, wishes, before);
         let until = now + RETURNING;
         if before.is_ready {
             self.ready(until, id, before.announced);
@@ -127,8 +134,8 @@ impl Floor {
         id: CallerId,
         who: Whose,
         queue: QueueNo,
-        (priority, skills): (u8, Skills),
-        (number, joined): (u64, Instant),
+        Wishes { priority, skills }: Wishes,
+        Before { number, joined, .. }: Before,
     ) {
         let Some(it) = self.queues.get_mut(queue.0) else { return };
         it.waiting += 1;

@@ -193,7 +193,7 @@ impl Floor {
                 self.caller_joined(now, caller, who, queue, priority, skills);
             }
             Input::CallerReturned { caller, who, queue, priority, skills, before } => {
-                self.caller_returned(now, caller, who, queue, (priority, skills), before);
+                self.caller_returned(now, caller, who, queue, line::Wishes { priority, skills }, before);
             }
             Input::CallerReady { caller } => self.caller_ready(now, caller),
             Input::CallerLeft { caller } => self.caller_left(now, caller),
