@@ -137,6 +137,7 @@ fn a_call_goes_on_under_the_keeper_when_the_server_dies_or_hangs() {
     let [ann, bob] = ["ann", "bob"].map(Phone::new);
     let kept = kept(folder("127.0.84.1", &bob, ""));
     let talk = talk(&kept.server, &ann, &bob);
+    hear_each_other(&ann, &bob, &talk);
     for (times, signal) in [(2, Signal::SIGABRT), (3, Signal::SIGSTOP), (4, Signal::SIGKILL)] {
         written(kept.server.folder.path(), 1, 2);
         kill(kept.pid(), signal).expect("the server");
@@ -189,6 +190,8 @@ fn a_replaced_executable_and_a_half_edited_configuration_end_no_call() {
     let mut command = keeper(program.to_str().expect("UTF-8"), folder.path());
     let kept = Kept { server: start_by(&mut command, folder) };
     let call = talk(&kept.server, &ann, &bob);
+    // Their media is written by another thread.
+    hear_each_other(&ann, &bob, &call);
     written(kept.server.folder.path(), 1, 2);
     fs::remove_file(&program).expect("the program");
     fs::write(&program, "another version").expect("the program");
