@@ -112,13 +112,12 @@ impl SpaceSnapshot {
         (self.ssrc, self.sequence)
     }
 
-    /// The space, which must have been checked, advanced by the elapsed time; with SRTP its numbers are ahead of
-    /// everything that may have been sent since.
-    pub fn restored(&self, back: Back, is_protected: bool) -> OutSpace {
-        let ahead = if is_protected { MARGIN } else { self.sent_in(back.away) };
+    /// The space, which must have been checked: ahead of everything that may have been sent since,
+    /// and advanced by the elapsed time.
+    pub fn restored(&self, back: Back) -> OutSpace {
         let mut space = OutSpace {
             ssrc: self.ssrc,
-            sequence: self.sequence.wrapping_add(ahead),
+            sequence: self.sequence.wrapping_add(MARGIN),
             timestamp: self.timestamp,
             at: back.moment(self.age),
             first_at: back.moment(self.first_age),
@@ -134,17 +133,5 @@ impl SpaceSnapshot {
             space.at = self.age.map_or(0, |_| back.at);
         }
         space
-    }
-
-    /// How many packets are sent in this time, ns, if it went on as before; two more, since a number that is sent again
-    /// is dropped.
-    fn sent_in(&self, away: u64) -> u16 {
-        let lasted = self.first_age.unwrap_or(0).saturating_sub(self.age.unwrap_or(0));
-        let (packets, lasted) = match lasted {
-            0 => (1, 20_000_000),
-            _ => (self.packets, lasted),
-        };
-        let sent = u128::from(away) * u128::from(packets) / u128::from(lasted);
-        u16::try_from(sent).unwrap_or(MARGIN).min(MARGIN).saturating_add(2)
     }
 }
