@@ -364,6 +364,7 @@ mod tests {
         assert_eq!(again, kept);
         let other_size = || Store::open(&path, 32 * 1_024, BOOT).unwrap().1.len();
         store.clear();
+        drop(store);
         assert_eq!(open(&path).1, []);
         open(&path).0.put(1, b"new").unwrap();
         assert_eq!(open(&path).1.len(), 1);
