@@ -231,6 +231,11 @@ impl Endpoint {
         self.udp = Box::new(udp);
     }
 
+    /// Exchanges the UDP flows with those of another endpoint.
+    pub fn swap_udp(&mut self, other: &mut Endpoint) {
+        std::mem::swap(&mut self.udp, &mut other.udp);
+    }
+
     /// Sets the session timers of new calls; no effect if they were off from the start.
     pub fn set_session_timers(&mut self, timers: SessionTimers) {
         if let Some(now) = &mut self.config.session_timers {

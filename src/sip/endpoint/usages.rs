@@ -12,6 +12,7 @@ use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Progress, Usage};
 use crate::msg::Request;
 use crate::outbox::Outbox;
+use crate::transaction::of_usages::OfUsage as _;
 use crate::transaction::server::WrittenServer;
 use crate::transaction::slots::give_back;
 use crate::transaction::timer_queue::TimerQueue;
@@ -213,8 +214,8 @@ impl Endpoint {
             id,
             last_request: self.last_request,
             usage,
-            clients: self.clients.written(|user| user.usage() == Some(id)),
-            servers: self.servers.written(|user| user == Some(id)),
+            clients: self.clients.written_of(id),
+            servers: self.servers.written_of(id),
             waiting: waiting.into_iter().map(|(_, waiting)| waiting).collect(),
             under_way: under_way.filter(|(_, it)| is_of(it)).collect(),
             left: left.filter(|(_, left)| left.usage == id).collect(),
@@ -295,7 +296,7 @@ impl Endpoint {
     /// Removes a usage and its transactions: nothing is sent, and no event tells of it. Its call goes on elsewhere.
     pub fn give_out(&mut self, id: UsageId) {
         let is_of = |user: User| user.usage() == Some(id);
-        self.clients.forget(|user| is_of(*user));
+        self.clients.forget_all(id);
         self.servers.forget_all(id);
         self.connecting.retain(|_, waiting| !is_of(waiting.user));
         self.resolving.retain(|_, waiting| !is_of(waiting.user));
@@ -328,7 +329,7 @@ impl Endpoint {
     /// marks and stateless responses are the same in both.
     pub fn go_on_from(&mut self, other: &mut Endpoint) {
         self.mint.skip_to(other.mint.position());
-        std::mem::swap(&mut self.udp, &mut other.udp);
+        self.swap_udp(other);
     }
 
     /// A branch for a request of this usage; a branch of the endpoint if there is no usage.

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use slab::Slab;
 
+use super::of_usages::{OfUsage, OfUsages};
 use super::slots::give_back;
 use super::timer::TimerTable;
 use super::timer_queue::{Queued, TimerQueue};
 use super::tokens::Tokens;
 use super::{Action, Timer, TimerLengths, ack_cancel, invite_client, non_invite_client};
 use crate::flow::{Flow, FlowId};
+use crate::ids::UsageId;
 use crate::msg::{Method, Response, chars};
 use crate::outbox::Outbox;
 use b2b_base::ids::{Branch, locate_branch};
@@ -141,6 +143,24 @@ pub struct WrittenClient<U> {
     ack: Option<Bytes>,
 }
 
+/// Transactions as they are written, by id.
+fn written<'a, U: OfUsage + 'a>(those: impl Iterator<Item = (u32, &'a Client<U>)>) -> Vec<WrittenClient<U>> {
+    let written = |(slot, client): (u32, &Client<U>)| WrittenClient {
+        id: ClientTransactionId { slot, generation: client.generation },
+        user: client.user,
+        branch: client.branch,
+        is_cancel: client.is_cancel,
+        machine: client.machine,
+        timers: client.timers,
+        flow: client.flow,
+        request: client.request.clone(),
+        ack: client.ack.clone(),
+    };
+    let mut all: Vec<_> = those.map(written).collect();
+    all.sort_unstable_by_key(|it| it.id);
+    all
+}
+
 /// All client transactions of an endpoint; `U` identifies the transaction user.
 pub struct ClientTransactions<U> {
     slab: Slab<Client<U>>,
@@ -148,12 +168,13 @@ pub struct ClientTransactions<U> {
     by_branch: Tokens,
     cancels: Tokens,
     by_flow: BTreeSet<(FlowId, SocketAddr, ClientTransactionId)>,
+    of_usages: OfUsages,
     timers: TimerQueue<ClientTransactionId>,
     generation: u32,
     lengths: TimerLengths,
 }
 
-impl<U: Copy> ClientTransactions<U> {
+impl<U: OfUsage> ClientTransactions<U> {
     pub fn new(lengths: TimerLengths) -> Self {
         ClientTransactions {
             slab: Slab::new(),
@@ -161,6 +182,7 @@ impl<U: Copy> ClientTransactions<U> {
             by_branch: Tokens::default(),
             cancels: Tokens::default(),
             by_flow: BTreeSet::new(),
+            of_usages: OfUsages::default(),
             timers: TimerQueue::default(),
             generation: 0,
             lengths,
@@ -322,7 +344,8 @@ impl<U: Copy> ClientTransactions<U> {
 
     /// Numbers of transactions, timer entries and map entries, and the slab capacity.
     pub fn holdings(&self) -> [usize; 4] {
-        let maps = self.by_branch.entries() + self.cancels.entries() + self.by_flow.len();
+        let maps = self.by_branch.entries() + self.cancels.entries();
+        let maps = maps + self.by_flow.len() + self.of_usages.entries();
         [self.slab.len(), self.timers.len(), maps, self.slab.capacity()]
     }
 
@@ -421,20 +444,13 @@ impl<U: Copy> ClientTransactions<U> {
     /// The transactions of these users, as they are written.
     pub fn written(&self, of: impl Fn(&U) -> bool) -> Vec<WrittenClient<U>> {
         let those = self.slab.iter().filter(|(_, client)| of(&client.user));
-        let written = |(slot, client): (usize, &Client<U>)| WrittenClient {
-            id: ClientTransactionId { slot: slot as u32, generation: client.generation },
-            user: client.user,
-            branch: client.branch,
-            is_cancel: client.is_cancel,
-            machine: client.machine,
-            timers: client.timers,
-            flow: client.flow,
-            request: client.request.clone(),
-            ack: client.ack.clone(),
-        };
-        let mut all: Vec<_> = those.map(written).collect();
-        all.sort_unstable_by_key(|it| it.id);
-        all
+        written(those.map(|(slot, client)| (slot as u32, client)))
+    }
+
+    /// The transactions of a usage, as they are written.
+    pub fn written_of(&self, usage: UsageId) -> Vec<WrittenClient<U>> {
+        let slots = self.of_usages.of(usage).iter();
+        written(slots.filter_map(|slot| Some((*slot, self.slab.get(*slot as usize)?))))
     }
 
     /// Adds a transaction that was written, under a new id.
@@ -451,15 +467,14 @@ impl<U: Copy> ClientTransactions<U> {
         id
     }
 
-    /// Removes the transactions of these users, which are told nothing.
-    pub fn forget(&mut self, of: impl Fn(&U) -> bool) {
-        let those = self.slab.iter().filter(|(_, client)| of(&client.user));
-        let slots: Vec<u32> = those.map(|(slot, _)| slot as u32).collect();
-        slots.into_iter().for_each(|slot| self.remove(slot));
+    /// Removes the transactions of a usage, which is told nothing.
+    pub fn forget_all(&mut self, of: UsageId) {
+        self.of_usages.of(of).to_vec().into_iter().for_each(|slot| self.remove(slot));
     }
 
     fn insert(&mut self, client: Client<U>) -> ClientTransactionId {
         let (branch, flow, generation) = (client.branch, client.flow, client.generation);
+        let usage = client.user.usage();
         let tokens = if client.is_cancel { &mut self.cancels } else { &mut self.by_branch };
         let slot = self.slab.insert(client) as u32;
         if let Some(it) = locate_branch(branch.as_bytes()) {
@@ -467,6 +482,7 @@ impl<U: Copy> ClientTransactions<U> {
         }
         let id = ClientTransactionId { slot, generation };
         self.by_flow.insert((flow.id, flow.remote, id));
+        self.of_usages.insert(usage, slot);
         id
     }
 
@@ -475,6 +491,7 @@ impl<U: Copy> ClientTransactions<U> {
         let id = ClientTransactionId { slot, generation: client.generation };
         self.timers.disarm(&mut client.queued, id);
         self.by_flow.remove(&(client.flow.id, client.flow.remote, id));
+        self.of_usages.remove(client.user.usage(), slot);
         let tokens = if client.is_cancel { &mut self.cancels } else { &mut self.by_branch };
         if let Some(it) = locate_branch(client.branch.as_bytes()) {
             tokens.remove(it.random, slot);
@@ -482,6 +499,7 @@ impl<U: Copy> ClientTransactions<U> {
         if give_back(&mut self.slab, &mut self.removals) {
             self.by_branch.shrink();
             self.cancels.shrink();
+            self.of_usages.shrink();
         }
     }
 }

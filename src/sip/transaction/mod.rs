@@ -6,6 +6,7 @@
 //! - `timer_queue`: the deadlines of many machines, with one lazy entry each
 //! - `key`: matching of requests to server transactions (§17.2.3)
 //! - `client`, `server`: the slabs of state machines, and their operation
+//! - `of_usages`: those of each usage
 //! - `ack_cancel`: the ACK for a non-2xx and the CANCEL, built from the INVITE
 //! - `shares`: what server transactions keep, and for whom
 //! - `slots`: shrinking slabs after a flood
@@ -18,6 +19,7 @@ pub mod invite_server;
 pub mod key;
 pub mod non_invite_client;
 pub mod non_invite_server;
+pub mod of_usages;
 pub mod server;
 pub mod shares;
 pub mod slots;

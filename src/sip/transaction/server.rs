@@ -8,6 +8,7 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::key::{merge_key, server_key};
+use super::of_usages::OfUsages;
 use super::shares::{Owner, Shares};
 use super::slots::give_back;
 use super::timer::TimerTable;
@@ -138,6 +139,24 @@ pub enum Matched {
 /// Octets of the largest response that is kept for retransmissions of a request other than INVITE.
 const MOST_KEPT: usize = 4_096;
 
+/// Transactions as they are written, by id.
+fn written<'a>(those: impl Iterator<Item = (u32, &'a Server)>) -> Vec<WrittenServer> {
+    let written = |(slot, server): (u32, &Server)| WrittenServer {
+        id: ServerTransactionId { slot, generation: server.generation },
+        machine: server.machine,
+        timers: server.timers,
+        key: server.key.clone(),
+        merge_key: server.merge_key,
+        path: server.path,
+        request: server.request.clone(),
+        response: server.response.clone(),
+        tag: server.tag.clone(),
+    };
+    let mut all: Vec<_> = those.map(written).collect();
+    all.sort_unstable_by_key(|it| it.id);
+    all
+}
+
 /// All server transactions of an endpoint.
 pub struct ServerTransactions {
     slab: Slab<Server>,
@@ -145,6 +164,7 @@ pub struct ServerTransactions {
     shares: Shares,
     keys: HashMap<Arc<[u8]>, u32>,
     merge_keys: Tokens,
+    of_usages: OfUsages,
     secret: [u64; 2],
     scratch: Vec<u8>,
     timers: TimerQueue<ServerTransactionId>,
@@ -161,6 +181,7 @@ impl ServerTransactions {
             shares: Shares::new(known),
             keys: HashMap::new(),
             merge_keys: Tokens::default(),
+            of_usages: OfUsages::default(),
             secret,
             scratch: Vec::new(),
             timers: TimerQueue::default(),
@@ -258,8 +279,9 @@ impl ServerTransactions {
     }
 
     fn insert(&mut self, server: Server) -> u32 {
-        let (key, merge_key) = (server.key.clone(), server.merge_key);
+        let (key, merge_key, user) = (server.key.clone(), server.merge_key, server.user);
         let slot = self.slab.insert(server) as u32;
+        self.of_usages.insert(user, slot);
         self.keys.insert(key, slot);
         if let Some(merge_key) = merge_key {
             self.merge_keys.insert(merge_key, slot);
@@ -270,20 +292,13 @@ impl ServerTransactions {
     /// The transactions of these calls, or of none, as they are written.
     pub fn written(&self, of: impl Fn(Option<UsageId>) -> bool) -> Vec<WrittenServer> {
         let those = self.slab.iter().filter(|(_, server)| of(server.user));
-        let written = |(slot, server): (usize, &Server)| WrittenServer {
-            id: ServerTransactionId { slot: slot as u32, generation: server.generation },
-            machine: server.machine,
-            timers: server.timers,
-            key: server.key.clone(),
-            merge_key: server.merge_key,
-            path: server.path,
-            request: server.request.clone(),
-            response: server.response.clone(),
-            tag: server.tag.clone(),
-        };
-        let mut all: Vec<_> = those.map(written).collect();
-        all.sort_unstable_by_key(|it| it.id);
-        all
+        written(those.map(|(slot, server)| (slot as u32, server)))
+    }
+
+    /// The transactions of a call, as they are written.
+    pub fn written_of(&self, usage: UsageId) -> Vec<WrittenServer> {
+        let slots = self.of_usages.of(usage).iter();
+        written(slots.filter_map(|slot| Some((*slot, self.slab.get(*slot as usize)?))))
     }
 
     /// Adds a transaction that was written to this call, or to none, under a new id.
@@ -326,15 +341,15 @@ impl ServerTransactions {
 
     /// Removes the transactions of a call.
     pub fn forget_all(&mut self, of: UsageId) {
-        let those = self.slab.iter().filter(|(_, server)| server.user == Some(of));
-        let slots: Vec<u32> = those.map(|(slot, _)| slot as u32).collect();
-        slots.into_iter().for_each(|slot| self.remove(slot));
+        self.of_usages.of(of).to_vec().into_iter().for_each(|slot| self.remove(slot));
     }
 
     /// Sets the user of a transaction.
     pub fn assign(&mut self, id: ServerTransactionId, user: Option<UsageId>) {
         if self.request(id).is_some() {
-            self.slab[id.slot as usize].user = user;
+            let before = std::mem::replace(&mut self.slab[id.slot as usize].user, user);
+            self.of_usages.remove(before, id.slot);
+            self.of_usages.insert(user, id.slot);
         }
     }
 
@@ -445,7 +460,7 @@ impl ServerTransactions {
         [
             self.slab.len(),
             self.timers.len(),
-            self.keys.len() + self.merge_keys.entries() + self.shares.entries(),
+            self.keys.len() + self.merge_keys.entries() + self.shares.entries() + self.of_usages.entries(),
             self.slab.capacity(),
         ]
     }
@@ -547,10 +562,12 @@ impl ServerTransactions {
         if let Some(key) = server.merge_key {
             self.merge_keys.remove(key, slot);
         }
+        self.of_usages.remove(server.user, slot);
         if give_back(&mut self.slab, &mut self.removals) {
             self.keys.shrink_to_fit();
             self.merge_keys.shrink();
             self.shares.shrink();
+            self.of_usages.shrink();
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::endpoint::{
 };
 use crate::msg::{Method, Response};
 use crate::transaction::client::{Outcome, Outgoing};
+use crate::transaction::of_usages::OfUsage;
 
 /// The recipient of the outcome of a client transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -56,9 +57,11 @@ impl User {
             User::Nobody(_) => User::Nobody(id),
         }
     }
+}
 
-    /// The call of the request, whether or not its outcome is reported.
-    pub fn usage(self) -> Option<UsageId> {
+/// The call of the request, whether or not its outcome is reported.
+impl OfUsage for User {
+    fn usage(self) -> Option<UsageId> {
         match self {
             User::Prack(usage) | User::Nobody(usage) => Some(usage),
             user => usage_of(user),
