@@ -1,7 +1,6 @@
 //! Calls as octets: each as it is, with its dialogs, and what it waits for. `restore` reads them, here or in a switch
 //! that has calls of its own.
 
-use std::collections::HashSet;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -11,12 +10,11 @@ use crate::handler::Party;
 use crate::service::Watched;
 use crate::switch::Switch;
 use crate::switch::calls::Generations;
-use crate::switch::keep::WrittenCall;
 use crate::switch::state::call::Call;
 use crate::switch::state::effect::Effect;
 use crate::switch::state::recording::Ended;
 use crate::switch::state::transfer::PassedRefer;
-use crate::switch::state::waits::Waits;
+use crate::switch::state::waits::{Concerns, Waits};
 use crate::switch::turn::Turn;
 use crate::switch::work::sleepers::{DelayedBranch, Sleeper};
 use crate::switch::work::slots::Key;
@@ -65,7 +63,7 @@ impl Switch {
     /// # Errors
     /// A value cannot be written.
     pub fn write_calls(&self, now: Instant, sip: &Endpoint) -> Result<Vec<u8>, NotWritten> {
-        self.write(now, sip, sip.usage_ids(), &sip.lingering(), |_| true)
+        self.write(now, sip, self.calls.ids(), sip.usage_ids(), &sip.lingering(), |_| true)
     }
 
     /// A call as it is now, between two turns; no call, if it is over. When another switch has taken it in,
@@ -76,7 +74,7 @@ impl Switch {
     pub fn write_call(&self, now: Instant, sip: &Endpoint, call: CallId) -> Result<Vec<u8>, NotWritten> {
         let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
         let usages = legs.filter_map(|(_, leg)| leg.usage).collect();
-        self.write(now, sip, usages, &Lingering::default(), |it| it == Some(call))
+        self.write(now, sip, vec![call], usages, &Lingering::default(), |it| it == Some(call))
     }
 
     /// The calls, and what belongs to those that are `written`; to no call: `None`.
@@ -84,26 +82,34 @@ impl Switch {
         &self,
         now: Instant,
         sip: &Endpoint,
+        calls: Vec<CallId>,
         usages: Vec<UsageId>,
         lingering: &Lingering,
         written: impl Fn(Option<CallId>) -> bool,
     ) -> Result<Vec<u8>, NotWritten> {
         let common = &self.common;
-        let calls = self.calls.ids().into_iter().filter(|id| written(Some(*id)));
-        let calls: Vec<_> = calls.filter_map(|id| Some((id, self.calls.get(id)?))).collect();
+        let calls: Vec<_> = calls.into_iter().filter_map(|id| Some((id, self.calls.get(id)?))).collect();
         let of = |leg: LegId| written(self.calls.leg(leg).map(|it| it.call));
         let is_here = |party: &Party| {
             let mut legs = calls.iter().flat_map(|(_, it)| it.legs.iter());
             written(None) || legs.any(|(_, leg)| *leg.identity.party == *party)
         };
-        let waits = common.work.waits().into_iter();
-        let waits =
-            waits.filter(|(_, (_, it))| written(self.concerned_by(it.concerns()))).collect::<Vec<_>>();
-        let asked: HashSet<Key> = waits.iter().map(|(request, _)| *request).collect();
+        // Most are of other calls, which shows without a look at where their legs are now.
+        let may_be = |it: &Concerns| {
+            let named = |leg: &LegId| calls.iter().any(|(_, call)| call.legs.get(*leg).is_some());
+            written(None)
+                || it.call.is_some_and(|call| written(Some(call)))
+                || it.legs.iter().flatten().any(named)
+        };
+        let of_these = |(_, (_, it)): &(Key, &(Option<CallId>, Waits))| {
+            let concerns = it.concerns();
+            may_be(&concerns) && written(self.concerned_by(concerns))
+        };
+        let waits = common.work.waits().filter(of_these).collect::<Vec<_>>();
         let ending = common.recordings_ending.0.iter();
         let octets = Written {
             version: VERSION,
-            programs: ages::at(now, || common.applications.saved(|request| asked.contains(&request))),
+            programs: ages::at(now, || common.applications.saved(waits.iter().map(|(request, _)| *request))),
             waits,
             passed_refers: common.passed_refers.iter().filter(|it| is_here(&it.by)).collect(),
             recordings_ending: ending.filter(|(_, call, _)| written(Some(*call))).collect(),
@@ -146,36 +152,5 @@ impl Switch {
         common.world.history.given_out(call, t.now);
         common.settle_history(t.at());
         common.part_with_listeners(t.at(), call);
-    }
-}
-
-/// Writes the calls that have changed in this turn.
-pub(crate) fn keep(switch: &mut Switch, t: &Turn<'_>) {
-    if let Some(mut kept) = switch.common.kept.take() {
-        for call in kept.changed.drain(..) {
-            let written = WrittenCall::of(switch, t.now, t.sip, call).unwrap_or_else(|error| {
-                tracing::warn!("call {} would not outlive this process: {error}", call.0);
-                None
-            });
-            kept.store.keep(call, written);
-        }
-        switch.common.kept = Some(kept);
-    }
-}
-
-impl WrittenCall {
-    /// A call as it is now; `None`: it is over.
-    ///
-    /// # Errors
-    /// A value cannot be written.
-    pub fn of(
-        switch: &Switch,
-        now: Instant,
-        sip: &Endpoint,
-        call: CallId,
-    ) -> Result<Option<WrittenCall>, NotWritten> {
-        let Some(it) = switch.calls.get(call) else { return Ok(None) };
-        let endpoints = it.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
-        Ok(Some(WrittenCall { octets: switch.write_call(now, sip, call)?, endpoints }))
     }
 }

@@ -35,6 +35,8 @@ pub(crate) const PARTING: Duration = Duration::from_secs(32);
 /// See the module head.
 pub(crate) struct Applications {
     pub(crate) running: HashMap<AppId, Running>,
+    /// By the requests that their decisions answer.
+    deciding: HashMap<Key, AppId>,
     pub(crate) inbox: Inbox,
     pub(crate) events: mpsc::UnboundedReceiver<(AppId, AppEvent)>,
     pub(crate) timers: BTreeMap<(Instant, u64), (AppId, Timer)>,
@@ -67,7 +69,8 @@ pub(crate) enum Timer {
 impl Default for Applications {
     fn default() -> Self {
         let (inbox, events) = mpsc::unbounded_channel();
-        Applications { running: HashMap::new(), inbox, events, timers: BTreeMap::new(), set: 0 }
+        let (running, deciding) = (HashMap::new(), HashMap::new());
+        Applications { running, deciding, inbox, events, timers: BTreeMap::new(), set: 0 }
     }
 }
 
@@ -114,14 +117,17 @@ impl Applications {
         let (timers, waits) = (HashMap::new(), HashMap::new());
         let running = Running { machine, decides, last: 0, timers, waits, is_taken: false };
         self.running.insert(app, running);
+        self.deciding.extend(decides.map(|request| (request, app)));
         self.tell(app, first);
     }
 
-    /// The machines that can go on in another process, by the requests that their decisions answer.
-    pub fn saved(&self, written: impl Fn(Key) -> bool) -> Vec<(Key, Bytes)> {
-        let of_calls =
-            self.running.values().filter_map(|it| Some((it.decides.filter(|key| written(*key))?, it)));
-        of_calls.filter_map(|(request, it)| Some((request, it.machine.save()?.into_octets()))).collect()
+    /// Those among the machines whose decisions answer these requests that can go on in another process.
+    pub fn saved(&self, requests: impl Iterator<Item = Key>) -> Vec<(Key, Bytes)> {
+        let saved = |request: Key| {
+            let machine = &self.running.get(self.deciding.get(&request)?)?.machine;
+            Some((request, machine.save()?.into_octets()))
+        };
+        requests.filter_map(saved).collect()
     }
 
     /// Sets a timer, replacing its earlier setting; `None` clears it.
@@ -152,6 +158,7 @@ impl Applications {
     /// Removes an application with its timers.
     pub(crate) fn remove(&mut self, app: AppId) -> Option<Running> {
         let it = self.running.remove(&app)?;
+        it.decides.and_then(|request| self.deciding.remove(&request));
         for entry in it.timers.values() {
             self.timers.remove(entry);
         }

@@ -122,6 +122,10 @@ impl<T> Slots<T> {
         self.slab.is_empty()
     }
 
+    pub fn iter_keyed(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.slab.iter().map(|(_, (key, value))| (*key, value))
+    }
+
     pub fn keys(&self) -> Vec<Key> {
         self.slab.iter().map(|(_, (key, _))| *key).collect()
     }

@@ -116,8 +116,8 @@ impl Work {
     }
 
     /// The pending requests.
-    pub fn waits(&self) -> Vec<(Key, &(Option<CallId>, Waits))> {
-        self.waiting.keys().into_iter().filter_map(|key| Some((key, self.waiting.get(key)?))).collect()
+    pub fn waits(&self) -> impl Iterator<Item = (Key, &(Option<CallId>, Waits))> {
+        self.waiting.iter_keyed()
     }
 
     /// Registers a request under the number that it had before, or a new one if that is taken; returns it.
