@@ -55,9 +55,12 @@ fn kept(count: u64) {
 struct Octets(Vec<u8>);
 
 impl CallStore for Octets {
-    fn keep(&mut self, _: CallId, written: Option<WrittenCall>) {
-        self.0.clear();
-        self.0.extend(written.into_iter().flat_map(|it| black_box(it.octets)));
+    fn keep(&mut self, _: CallId, written: Option<WrittenCall<'_>>) -> bool {
+        if written.as_ref().is_none_or(|it| !it.goes_on) {
+            self.0.clear();
+        }
+        self.0.extend_from_slice(written.map_or(&[], |it| black_box(it.octets)));
+        true
     }
 }
 

@@ -35,7 +35,8 @@
 //!
 //! - `network`: datagrams in flight; `party`: a user agent of the test
 //! - `handlers`: handlers for tests, and a resolver; `passwords`: gateways that require one; `accounts`:
-//!   accounts and captures of calls; `replays`: replays of calls; `restarts`: calls written and read
+//!   accounts and captures of calls; `replays`: replays of calls; `restarts`: calls written and read; `pieces`: calls as
+//!   they are kept for another process
 //! - `tasks`: pending futures; `checks`: assertions at the end
 //! - `media`: a media controller without media; `stage`: its prompts, digits and rooms; `seen`: the test's
 //!   view of them; `keys`: key presses of parties
@@ -52,6 +53,7 @@ mod media;
 mod network;
 mod party;
 mod passwords;
+mod pieces;
 mod replays;
 mod restarts;
 mod seen;
@@ -76,6 +78,7 @@ pub use media::FakeMedia;
 pub use network::{Network, Sent};
 pub use party::PartyId;
 pub use passwords::{Passwords, gateway};
+use pieces::Pieces;
 pub use replays::assert_replayed;
 use restarts::Restarts;
 pub use stage::{FakeRecording, FakeRoom, Heard, Hears};
@@ -134,6 +137,7 @@ pub struct Harness {
     replays: bool,
     restarts: Option<Restarts>,
     restarted: usize,
+    pieces: Option<Pieces>,
     /// Every sent message, lost ones included.
     pub wire: Vec<Sent>,
 }
@@ -195,7 +199,7 @@ impl Harness {
             replays: true,
             restarts: None,
             restarted: 0,
-
+            pieces: None,
             wire: Vec::new(),
         }
     }
@@ -400,6 +404,7 @@ impl Harness {
         while self.switch.step_applications(turn) || self.switch.obey_next(turn, &mut self.commands) {
             busy = true;
         }
+        self.compare_pieces();
         self.tasks.extend(std::iter::from_fn(|| self.switch.poll_task()));
         self.beside.extend(std::iter::from_fn(|| self.switch.poll_beside()));
         for done in self.tasks.done().into_iter().chain(self.beside.done()) {

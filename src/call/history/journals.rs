@@ -15,6 +15,9 @@ impl CallHistory {
     /// Lets a call share the journal of another one.
     pub(crate) fn share_journal(&mut self, call: CallId, with: CallId) {
         let with = self.journal_of(with);
+        if let Some(pages) = self.entries.get_mut(&with).and_then(|entry| entry.journal.as_deref_mut()) {
+            pages.is_shared();
+        }
         if let Some(entry) = self.entries.get_mut(&call).filter(|_| call != with) {
             entry.journal_with = Some(with);
         }
@@ -33,6 +36,11 @@ impl CallHistory {
     pub(crate) fn next_turn(&mut self) -> u64 {
         self.turns += 1;
         self.turns
+    }
+
+    /// The journal of a call that has one of its own.
+    pub(crate) fn own_pages(&mut self, call: CallId) -> Option<&mut Pages> {
+        self.entries.get_mut(&call)?.journal.as_deref_mut()
     }
 
     /// The journal of a call as text.

@@ -18,9 +18,10 @@
 //! line has a time and a sequence number as well, since a message that an endpoint timer sends belongs to no
 //! turn.
 //!
-//! - `pages`: a journal being written; `redaction`: a journal for third parties
+//! - `pages`: a journal being written; `pieces`: it is kept for another process; `redaction`: a journal for third parties
 
 mod pages;
+pub(crate) mod pieces;
 pub mod redaction;
 
 use std::collections::VecDeque;

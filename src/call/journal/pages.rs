@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::pieces::{Begun, Head, Piece};
 use super::redaction::has_secret;
 use super::{AnsweredLine, Begin, EventLine, MOST, ReceivedLine, SentLine, digest};
 use crate::octets::Octets;
@@ -16,6 +17,9 @@ use b2b_sip::endpoint::Flow;
 
 /// Maximum time from the socket to the call layer. A message without an endpoint event (100) begins no turn.
 const COMES_UP: Duration = Duration::from_millis(20);
+
+/// Records since the last head that are more than this are not run again: the call itself is written.
+const LONGEST: usize = 8 << 10;
 
 /// The typical maximum size of a map.
 const MAP: usize = 128;
@@ -38,6 +42,20 @@ pub(crate) struct Pages {
     records: Octets,
     flows: Vec<Flow>,
     full: bool,
+    /// Calls share it, or did.
+    is_shared: bool,
+    kept: Kept,
+}
+
+/// What the process after this one has of a journal.
+#[derive(Debug, Clone, Copy, Default)]
+struct Kept {
+    /// It has a head; where that was written.
+    from: Option<usize>,
+    /// It has the call itself, or will have it soon.
+    has_value: bool,
+    records: usize,
+    flows: usize,
 }
 
 /// The kind of a record: its first octet. Its length and its fields follow.
@@ -73,7 +91,56 @@ impl Pages {
             records: Octets::default(),
             flows: Vec::new(),
             full: false,
+            is_shared: false,
+            kept: Kept::default(),
         }
+    }
+
+    /// It tells of another call, too.
+    pub fn is_shared(&mut self) {
+        self.is_shared = true;
+    }
+
+    /// What has come since the last piece; `None`: the call itself has to be written, with [`Pages::head`].
+    pub fn piece(&mut self, now: Instant, begun: &mut Begun) -> Option<Piece<'_>> {
+        let Kept { from, records, flows, .. } = self.kept;
+        let long = self.records.len() - from.unwrap_or_default() > LONGEST;
+        if self.is_shared || self.full || long {
+            return None;
+        }
+        // Compressed meanwhile.
+        let new = records.checked_sub(self.records.len() - self.records.recent().len())?;
+        let head = match from {
+            Some(_) => None,
+            None => Some(Head { begin: begun.octets(&self.begin), began: self.wall, value: None }),
+        };
+        self.kept.from = Some(from.unwrap_or_default());
+        (self.kept.records, self.kept.flows) = (self.records.len(), self.flows.len());
+        Some(Piece {
+            head,
+            flows: self.flows.get(flows..).unwrap_or_default(),
+            records: self.records.recent().get(new..).unwrap_or_default(),
+            at: now.saturating_duration_since(self.start),
+        })
+    }
+
+    /// Whether the call itself was never written. Says so once.
+    pub fn is_young(&mut self) -> bool {
+        !std::mem::replace(&mut self.kept.has_value, true)
+    }
+
+    /// Nothing of it is there any more.
+    pub fn is_not_kept(&mut self) {
+        self.kept = Kept::default();
+    }
+
+    /// The piece with the call as it is now.
+    pub fn head(&mut self, now: Instant, begun: &mut Begun, value: Vec<u8>) -> Piece<'_> {
+        let (records, flows) = (self.records.len(), self.flows.len());
+        self.kept = Kept { from: Some(records), has_value: true, records, flows };
+        let head = Head { begin: begun.octets(&self.begin), began: self.wall, value: Some(value.into()) };
+        let at = now.saturating_duration_since(self.start);
+        Piece { head: Some(head), flows: &self.flows, records: &[], at }
     }
 
     /// The beginning in microseconds since 1970.
@@ -156,6 +223,7 @@ impl Pages {
         }
         self.last = self.last.max(other.last);
         self.full |= other.full;
+        self.is_shared = true;
         (self.fresh, self.alone) = (false, false);
     }
 
@@ -239,7 +307,7 @@ impl Pages {
     /// The lines after the start conditions and flows.
     fn lines(&self, like: &[u8]) -> Vec<Value> {
         let all = self.records.all(like);
-        let mut lines: Vec<Value> = records(&all).filter_map(|(kind, record)| line(kind, record)).collect();
+        let mut lines: Vec<Value> = lines(&all).collect();
         lines.extend(self.full.then(|| json!({ "left_out": true })));
         lines
     }
@@ -315,6 +383,11 @@ impl<T: Serialize> Serialize for Named<'_, T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map([(self.0, self.1)])
     }
+}
+
+/// Records as lines of JSON.
+pub(super) fn lines(octets: &[u8]) -> impl Iterator<Item = Value> {
+    records(octets).filter_map(|(kind, record)| line(kind, record))
 }
 
 /// The records: kind and contents.

@@ -11,6 +11,7 @@ use crate::service::command::{Command, Reply};
 use crate::service::{CallError, DialError, DialRequest, Watched};
 use crate::switch::Switch;
 use crate::switch::common::Common;
+use crate::switch::keep::Kept;
 use crate::switch::state::call::{Call, Purpose};
 use crate::switch::state::follow::Follow;
 use crate::switch::state::input::CallInput;
@@ -67,6 +68,7 @@ impl Switch {
     /// Handles an event of the media engine.
     pub fn media_event(&mut self, t: &mut Turn<'_>, event: MediaEvent) {
         self.journal_media(t, &event);
+        self.common.kept.iter_mut().for_each(Kept::media_changes);
         match event {
             MediaEvent::Timeout { endpoint } => {
                 let Some(leg) = self.calls.of_endpoint(endpoint) else {
@@ -412,6 +414,9 @@ impl Switch {
         };
         if let Some(error) = recorded.error.clone().filter(|_| ended_here.is_some()) {
             self.in_call(call, |step| step.step(t.at(), CallInput::RecordingFailed { error }));
+        }
+        if let Some(kept) = &mut self.common.kept {
+            kept.changes(call, false);
         }
         let news = RecordingNews {
             call,

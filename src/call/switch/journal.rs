@@ -131,6 +131,18 @@ impl World {
         told
     }
 
+    /// Something that follows from earlier turns, written where it is so: a replay that begins later does not know them.
+    pub(crate) fn known(&mut self, what: &'static str, is_so: impl FnOnce(&Self) -> bool) -> bool {
+        let is_so = is_so(self);
+        if self.is_replay() {
+            return self.reads_next::<()>(what).is_some() || is_so;
+        }
+        if is_so {
+            self.writes(what, &());
+        }
+        is_so
+    }
+
     /// The fact in a replay; `None`: there is no replay, or the journal has something else.
     pub(crate) fn reads<T: DeserializeOwned>(&mut self, what: &'static str) -> Option<T> {
         match &mut self.journaling {

@@ -1,38 +1,180 @@
-//! Where calls are written at the end of each turn in which they have changed, for the process after this one.
+//! Where calls are written at the end of each turn in which they have changed, for the process after this one: what
+//! their journals have more, or, where that cannot be run again or would be long, the calls as they are.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::CallId;
 use crate::controller::EndpointId;
+use crate::journal::pieces::{Begun, Head, Piece};
+use crate::switch::Switch;
+use crate::switch::export::NotWritten;
+use crate::switch::turn::Turn;
+
+/// How long a call is up before it is written as it is.
+const GROWN_UP: Duration = Duration::from_secs(5);
+/// The time between two of them.
+const APART: Duration = Duration::from_millis(5);
 
 /// Where calls are written for the process after this one.
 pub trait CallStore: Send {
-    /// Writes a call as it is after a turn, whose messages leave when this returns; `None`: it is over, or cannot be
-    /// written.
-    fn keep(&mut self, call: CallId, written: Option<WrittenCall>);
+    /// Writes what has changed of a call in a turn, whose messages leave when this returns; `None`: it is over, or
+    /// cannot be written. `false`: there is no room for it, and nothing is left of it.
+    fn keep(&mut self, call: CallId, written: Option<WrittenCall<'_>>) -> bool;
+}
+
+/// What has changed of a call that can go on in another process.
+#[derive(Debug)]
+pub struct WrittenCall<'a> {
+    /// For [`Survivor::pieces`](crate::switch::restore::Survivor::pieces).
+    pub octets: &'a [u8],
+    /// It goes on from the pieces before; otherwise it takes their place.
+    pub goes_on: bool,
+    /// The media endpoints that it needs there.
+    pub endpoints: Vec<EndpointId>,
+    /// They have been asked for something in this turn, or have reported something.
+    pub media_changes: bool,
 }
 
 /// A store, and the calls that have changed in this turn.
 pub(crate) struct Kept {
     pub store: Box<dyn CallStore>,
-    pub changed: Vec<CallId>,
+    changed: Vec<CallId>,
+    /// Those among them whose journals do not tell of it.
+    untold: Vec<CallId>,
+    media_changes: bool,
+    /// The calls that applications decide on: what those do is in no journal.
+    with_programs: HashSet<CallId>,
+    /// Calls that are up and have never been written as they are, and when they will be.
+    young: VecDeque<(Instant, CallId)>,
+    not_before: Option<Instant>,
+    begun: Begun,
+    octets: Vec<u8>,
 }
 
 impl Kept {
     pub fn new(store: Box<dyn CallStore>) -> Self {
-        Kept { store, changed: Vec::new() }
+        let (with_programs, young, begun) = (HashSet::new(), VecDeque::new(), Begun::default());
+        let (changed, untold, octets) = (Vec::new(), Vec::new(), Vec::new());
+        Kept {
+            store,
+            changed,
+            untold,
+            media_changes: false,
+            with_programs,
+            young,
+            not_before: None,
+            begun,
+            octets,
+        }
     }
 
-    /// A call changes in this turn.
-    pub fn changes(&mut self, call: CallId) {
+    /// When the next call has to be written as it is.
+    pub fn next(&self) -> Option<Instant> {
+        let (at, _) = self.young.front()?;
+        Some(self.not_before.map_or(*at, |not_before| not_before.max(*at)))
+    }
+
+    /// Writes a call as it is in this turn that has been up for long enough: so there is little to be run again, and if
+    /// that fails, the call goes on as it was. One at a time, so that a thousand of an age are no burden.
+    pub fn grow_up(&mut self, now: Instant) {
+        if self.next().is_some_and(|at| at <= now)
+            && let Some((_, call)) = self.young.pop_front()
+        {
+            self.changes(call, false);
+            self.not_before = Some(now + APART);
+        }
+    }
+
+    /// Media is asked for something in this turn, or has reported something.
+    pub fn media_changes(&mut self) {
+        self.media_changes = true;
+    }
+
+    /// A call changes in this turn, of which its journal tells or not.
+    pub fn changes(&mut self, call: CallId, is_told: bool) {
         if !self.changed.contains(&call) {
             self.changed.push(call);
         }
+        if !is_told && !self.untold.contains(&call) {
+            self.untold.push(call);
+        }
+    }
+
+    /// An application that decides on this call steps in this turn, or has decided.
+    pub fn program_steps(&mut self, call: CallId, has_decided: bool) {
+        self.changes(call, false);
+        match has_decided {
+            true => self.with_programs.remove(&call),
+            false => self.with_programs.insert(call),
+        };
+    }
+
+    /// Writes what has changed of a call.
+    ///
+    /// # Errors
+    /// A value cannot be written.
+    fn write(&mut self, switch: &mut Switch, t: &Turn<'_>, call: CallId) -> Result<(), NotWritten> {
+        let Kept { store, untold, media_changes, with_programs, young, begun, octets, .. } = self;
+        let Some(of_id) = switch.calls.get(call) else {
+            with_programs.remove(&call);
+            let _ = store.keep(call, None);
+            return Ok(());
+        };
+        let endpoints = of_id.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
+        let is_up = of_id.answered_at.is_some();
+        let has_program = with_programs.contains(&call);
+        let is_told = !has_program && !untold.contains(&call);
+        octets.clear();
+        let piece = match switch.common.world.history.own_pages(call) {
+            Some(pages) if is_told => {
+                if is_up && pages.is_young() {
+                    young.push_back((t.now + GROWN_UP, call));
+                }
+                pages.piece(t.now, begun)
+            }
+            _ => None,
+        };
+        let goes_on = piece.as_ref().is_some_and(|piece| piece.head.is_none());
+        match piece {
+            Some(piece) => rmp_serde::encode::write(octets, &piece)?,
+            None => {
+                let value = switch.write_call(t.now, t.sip, call)?;
+                let piece = match switch.common.world.history.own_pages(call) {
+                    Some(pages) => pages.head(t.now, begun, value),
+                    None => as_is(value),
+                };
+                rmp_serde::encode::write(octets, &piece)?;
+            }
+        }
+        let media_changes = *media_changes || has_program;
+        if !store.keep(call, Some(WrittenCall { octets, goes_on, endpoints, media_changes }))
+            && let Some(pages) = switch.common.world.history.own_pages(call)
+        {
+            pages.is_not_kept();
+        }
+        Ok(())
     }
 }
 
-/// A call that can go on in another process.
-pub struct WrittenCall {
-    /// As of [`Switch::write_call`](crate::switch::Switch::write_call).
-    pub octets: Vec<u8>,
-    /// The media endpoints that it needs there.
-    pub endpoints: Vec<EndpointId>,
+/// A call that has no journal.
+fn as_is(value: Vec<u8>) -> Piece<'static> {
+    let (begin, began) = (bytes::Bytes::new(), SystemTime::UNIX_EPOCH);
+    let head = Head { begin, began, value: Some(value.into()) };
+    Piece { head: Some(head), flows: &[], records: &[], at: Duration::ZERO }
+}
+
+/// Writes the calls that have changed in this turn.
+pub(crate) fn keep(switch: &mut Switch, t: &Turn<'_>) {
+    if let Some(mut kept) = switch.common.kept.take() {
+        for call in std::mem::take(&mut kept.changed) {
+            if let Err(error) = kept.write(switch, t, call) {
+                tracing::warn!("call {} would not outlive this process: {error}", call.0);
+                let _ = kept.store.keep(call, None);
+            }
+        }
+        kept.untold.clear();
+        kept.media_changes = false;
+        switch.common.kept = Some(kept);
+    }
 }

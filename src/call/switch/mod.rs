@@ -68,6 +68,7 @@ use dial::Silence;
 pub use export::NotWritten;
 pub use history::{CaptureError, Capturing, Inquiry, Measuring};
 use journal::Journaling;
+use keep::Kept;
 pub use snapshot::{BridgeSnapshot, CallSnapshot, DiallingSnapshot, LegSnapshot, RecordingSnapshot};
 use state::call::EndReason;
 use step::CallStep;
@@ -154,6 +155,7 @@ impl Switch {
             self.common.applications.next(),
             self.common.world.parts.admission.next_timeout(),
             self.common.world.history.next_timeout(),
+            self.common.kept.as_ref().and_then(Kept::next),
         ];
         own.into_iter().chain(others).flatten().min()
     }
@@ -165,6 +167,7 @@ impl Switch {
         }
         self.wake(t);
         self.common.wake_applications(t);
+        self.common.kept.iter_mut().for_each(|kept| kept.grow_up(t.now));
         while let Some((at, id)) = self.common.timers.pop_due(t.now) {
             let Some(call) = self.calls.get_mut(id) else { continue };
             if !call.queued.matches(at) {
@@ -349,7 +352,7 @@ impl Switch {
         let (of_id, index) = self.calls.one(call)?;
         let Common { config, world, out, kept, .. } = &mut self.common;
         if let Some(kept) = kept {
-            kept.changes(call);
+            kept.changes(call, world.is_about() == Some(call));
         }
         Some(CallStep { id: call, call: of_id, index, config, asks: world, out })
     }

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use crate::application::Saved;
 use crate::call_fsm::CallState;
 use crate::controller::{EndpointId, MediaError};
 use crate::handler::HandlerAction;
+use crate::journal::pieces::{ReadPiece, Rest};
 use crate::lookup::LookupError;
 use crate::service::Watched;
 use crate::service::command::{Command, Reply, read_replies, write_replies};
@@ -19,6 +20,7 @@ use crate::switch::calls::Generations;
 use crate::switch::export::{NotWritten, Octets, VERSION};
 use crate::switch::keep::{CallStore, Kept};
 use crate::switch::replay::nobody::nobody;
+use crate::switch::replay::run::{Run, SLACK};
 use crate::switch::state::call::{Call, Purpose};
 use crate::switch::state::input::CallInput;
 use crate::switch::state::recording::Ended;
@@ -50,7 +52,7 @@ struct Read {
 }
 
 /// A request that was not answered, and the machine that was to answer it.
-struct Pending {
+pub(crate) struct Pending {
     request: Key,
     saved: Option<Saved>,
 }
@@ -75,6 +77,9 @@ pub enum NotTakenIn {
     /// They could not be written.
     #[error(transparent)]
     NotWritten(#[from] NotWritten),
+    /// What a journal has of a call cannot be run again.
+    #[error("its journal cannot be run again: {0}")]
+    NotRun(String),
 }
 
 /// What is different here from where calls were written.
@@ -90,12 +95,20 @@ pub struct Moved {
 pub struct Survivor {
     /// Its number in that process.
     pub call: CallId,
-    /// What [`Switch::write_call`] gave.
-    pub octets: Bytes,
-    /// What has changed since.
-    pub moved: Moved,
+    /// What was kept of it, in order.
+    pub pieces: Vec<KeptPiece>,
+    /// Endpoints that media has opened again, by their former numbers.
+    pub endpoints: HashMap<EndpointId, EndpointId>,
     /// Why it ends at once; `None`: it goes on.
     pub ends: Option<String>,
+}
+
+/// What a [`CallStore`] was given of a call.
+pub struct KeptPiece {
+    /// [`WrittenCall::octets`](crate::switch::keep::WrittenCall::octets).
+    pub octets: Bytes,
+    /// When it was written.
+    pub written: Instant,
 }
 
 /// Calls of a process that has ended, and where those of this one are written.
@@ -112,12 +125,12 @@ impl Surviving {
     pub fn go_on(self, switch: &mut Switch, t: &mut Turn<'_>) {
         let Surviving { calls, store } = self;
         switch.common.kept = store.map(Kept::new);
-        for Survivor { call, octets, moved, ends } in calls {
-            match (switch.take_in(t, &octets, &moved), ends) {
+        for Survivor { call, pieces, endpoints, ends } in calls {
+            match (switch.take_in_pieces(t, call, &pieces, &endpoints), ends) {
                 (Ok(calls), None) => {
                     // Their endpoints have other numbers here.
                     let kept = switch.common.kept.iter_mut();
-                    kept.for_each(|kept| calls.iter().for_each(|call| kept.changes(*call)));
+                    kept.for_each(|kept| calls.iter().for_each(|call| kept.changes(*call, false)));
                 }
                 (Ok(calls), Some(why)) => {
                     let of_calls = calls.iter().filter_map(|call| switch.calls.get(*call));
@@ -129,7 +142,7 @@ impl Surviving {
                 }
                 (Err(error), _) => {
                     tracing::error!("call {} of the process before does not go on: {error}", call.0);
-                    for endpoint in moved.endpoints.values() {
+                    for endpoint in endpoints.values() {
                         switch.common.world.parts.controller.release_endpoint(*endpoint);
                     }
                 }
@@ -137,6 +150,74 @@ impl Surviving {
         }
         switch.common.reads = true;
     }
+}
+
+impl Switch {
+    /// Takes in a call that was kept in pieces. If what its journal has cannot be run again, it goes on as it was last
+    /// written.
+    fn take_in_pieces(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        pieces: &[KeptPiece],
+        endpoints: &HashMap<EndpointId, EndpointId>,
+    ) -> Result<Vec<CallId>, NotTakenIn> {
+        let (octets, written) = match self.run_pieces(t, pieces, SLACK) {
+            Ok(Some(run)) => run,
+            other => {
+                let (value, written) = last_value(pieces)?.ok_or_else(|| {
+                    NotTakenIn::NotRun(other.as_ref().err().map(ToString::to_string).unwrap_or_default())
+                })?;
+                if let Err(why) = other {
+                    tracing::warn!("call {} goes on as it was last written: {why}", call.0);
+                }
+                (value, written)
+            }
+        };
+        self.take_in(t, &octets, &Moved { endpoints: endpoints.clone(), written: Some(written) })
+    }
+
+    /// A call as octets at the end of its journal, and when that was written; `None`: there is no journal after its
+    /// last value. `slack`: how late the timers of the endpoint may have fired.
+    ///
+    /// # Errors
+    /// The journal cannot be run again.
+    #[doc(hidden)]
+    pub fn run_pieces(
+        &self,
+        t: &mut Turn<'_>,
+        pieces: &[KeptPiece],
+        slack: Duration,
+    ) -> Result<Option<(Bytes, Instant)>, NotTakenIn> {
+        let Some(last) = pieces.last() else { return Ok(None) };
+        let read = |piece: &KeptPiece| rmp_serde::from_slice::<ReadPiece>(&piece.octets);
+        let all = pieces.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let rest = Rest::of(all).map_err(|error| NotTakenIn::NotRun(error.to_string()))?;
+        let Some(rest) = rest else { return Ok(None) };
+        let octets = self.run_again(t, rest, slack).map_err(NotTakenIn::NotRun)?;
+        Ok(Some((octets.into(), last.written)))
+    }
+
+    /// The call at the end of its journal, as octets.
+    fn run_again(&self, t: &mut Turn<'_>, rest: Rest, slack: Duration) -> Result<Vec<u8>, String> {
+        let mut run = Run::going_on(self.common.config.clone(), rest, t.now, slack)
+            .map_err(|error| error.to_string())?;
+        run.endpoint.swap_udp(t.sip);
+        let octets = run.to_the_end();
+        run.endpoint.swap_udp(t.sip);
+        octets
+    }
+}
+
+/// The last piece that has the call itself.
+fn last_value(pieces: &[KeptPiece]) -> Result<Option<(Bytes, Instant)>, NotTakenIn> {
+    for piece in pieces.iter().rev() {
+        let read: ReadPiece = rmp_serde::from_slice(&piece.octets)?;
+        if let Some(head) = read.head {
+            return Ok(head.value.map(|value| (value, piece.written)));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a call was begun for somebody in the process before: it rings, or its party is alone, and nothing else would
@@ -226,7 +307,7 @@ impl Switch {
     }
 
     /// Reads calls; returns them, and their pending requests.
-    fn read(
+    pub(crate) fn read(
         &mut self,
         t: &mut Turn<'_>,
         octets: &[u8],

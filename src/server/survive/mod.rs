@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nix::time::{ClockId, clock_gettime};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -24,7 +24,7 @@ use crate::config::Survive;
 use b2b_call::CallId;
 use b2b_call::controller::{EmbeddedController, EndpointId, MediaController};
 use b2b_call::switch::keep::{CallStore, WrittenCall};
-use b2b_call::switch::restore::{Moved, Surviving, Survivor};
+use b2b_call::switch::restore::{KeptPiece, Surviving, Survivor};
 use figures::{ProcessBefore, SurviveFigures};
 use store::{Boot, Store, StoreError};
 
@@ -37,14 +37,32 @@ const LIVES: Duration = Duration::from_secs(1);
 const ALIVE: u64 = u64::MAX;
 const OF_ENDPOINT: u64 = 1 << 63;
 
-/// A call as it is kept.
+/// A piece of a call as it is kept.
 #[derive(Serialize, Deserialize)]
 struct Kept {
+    /// The number of the call's first piece, which no other has, and the pieces in between.
+    first: u64,
+    before: u32,
     /// When it was written, in milliseconds since the start of the system.
     written_ms: u64,
-    call: Bytes,
-    /// Its endpoints: their numbers in it, and those of their records.
+    piece: Bytes,
+    /// The call's endpoints: their numbers in it, and those of their records.
     endpoints: Vec<(EndpointId, EndpointId)>,
+}
+
+/// The same, to be written.
+#[derive(Serialize)]
+struct KeptRef<'a> {
+    first: u64,
+    before: u32,
+    written_ms: u64,
+    #[serde(serialize_with = "as_octets")]
+    piece: &'a [u8],
+    endpoints: &'a [(EndpointId, EndpointId)],
+}
+
+fn as_octets<S: Serializer>(octets: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(octets)
 }
 
 /// An endpoint as it is kept. In the next process others have its number: its call tells them apart.
@@ -83,7 +101,7 @@ pub(super) struct CallKeeper {
     endpoints: HashMap<CallId, Vec<EndpointId>>,
 }
 
-/// A call has been written, with these endpoints; none: it is over.
+/// The endpoints of a call have changed; none: it is over.
 struct Changed {
     call: CallId,
     endpoints: Vec<EndpointId>,
@@ -94,25 +112,70 @@ struct WithinTurns {
     store: Shared,
     figures: SurviveFigures,
     changed: mpsc::UnboundedSender<Changed>,
+    /// The number of the latest first piece.
+    firsts: u64,
+    /// Each call's first piece, and the pieces after it.
+    pieces: HashMap<CallId, (u64, u32)>,
+    octets: Vec<u8>,
+}
+
+impl WithinTurns {
+    fn new(store: Shared, figures: SurviveFigures, changed: mpsc::UnboundedSender<Changed>) -> Self {
+        // Those of the process before are less: it had not one in each microsecond.
+        let firsts = now_ms() * 1_000;
+        WithinTurns { store, figures, changed, firsts, pieces: HashMap::new(), octets: Vec::new() }
+    }
+
+    /// `false`: there is no room for it, and nothing is left of the call.
+    fn write(&mut self, call: CallId, written: &WrittenCall<'_>) -> bool {
+        let (first, before) = match self.pieces.get_mut(&call).filter(|_| written.goes_on) {
+            Some((first, before)) => {
+                *before += 1;
+                (*first, *before)
+            }
+            None => {
+                self.firsts += 1;
+                self.pieces.insert(call, (self.firsts, 0));
+                (self.firsts, 0)
+            }
+        };
+        let endpoints: Vec<_> = written.endpoints.iter().map(|it| (*it, *it)).collect();
+        let kept =
+            KeptRef { first, before, written_ms: now_ms(), piece: written.octets, endpoints: &endpoints };
+        self.octets.clear();
+        let encoded = rmp_serde::encode::write(&mut self.octets, &kept).map_err(|error| error.to_string());
+        let written = encoded.and_then(|()| {
+            let mut store = locked(&self.store);
+            let added =
+                if before > 0 { store.add(call.0, &self.octets) } else { store.put(call.0, &self.octets) };
+            added.map_err(|error| error.to_string())
+        });
+        let Err(why) = written else { return true };
+        tracing::warn!("call {} would not outlive this process: {why}", call.0);
+        locked(&self.store).remove(call.0);
+        self.pieces.remove(&call);
+        false
+    }
 }
 
 impl CallStore for WithinTurns {
-    fn keep(&mut self, call: CallId, written: Option<WrittenCall>) {
-        let endpoints = match written {
-            Some(WrittenCall { octets, endpoints }) => {
-                let own = endpoints.iter().map(|it| (*it, *it)).collect();
-                let kept = Kept { written_ms: now_ms(), call: octets.into(), endpoints: own };
-                self.figures.covers(call, put(&self.store, call.0, &kept));
-                endpoints
-            }
-            None => {
-                locked(&self.store).remove(call.0);
-                self.figures.covers(call, true);
-                Vec::new()
-            }
+    fn keep(&mut self, call: CallId, written: Option<WrittenCall<'_>>) -> bool {
+        let Some(written) = written else {
+            locked(&self.store).remove(call.0);
+            self.pieces.remove(&call);
+            self.figures.covers(call, true);
+            // A thread that has ended writes nothing more.
+            let _ = self.changed.send(Changed { call, endpoints: Vec::new() });
+            return true;
         };
-        // A thread that has ended writes nothing more.
-        let _ = self.changed.send(Changed { call, endpoints });
+        let is_covered = self.write(call, &written);
+        if !is_covered || !written.goes_on {
+            self.figures.covers(call, is_covered);
+        }
+        if written.media_changes {
+            let _ = self.changed.send(Changed { call, endpoints: written.endpoints });
+        }
+        is_covered
     }
 }
 
@@ -122,11 +185,10 @@ fn locked(store: &Shared) -> MutexGuard<'_, Store> {
 
 /// Writes a record. One that cannot be written is told, and there is none: `false`.
 fn put(store: &Shared, key: u64, kept: &impl Serialize) -> bool {
-    let octets = rmp_serde::to_vec_named(kept).map_err(|error| error.to_string());
+    let octets = rmp_serde::to_vec(kept).map_err(|error| error.to_string());
     let put = |octets: Vec<u8>| locked(store).put(key, &octets).map_err(|error| error.to_string());
     let Err(why) = octets.and_then(put) else { return true };
-    let what = if key & OF_ENDPOINT == 0 { "call" } else { "endpoint" };
-    tracing::warn!("{what} {} would not outlive this process: {why}", key & !OF_ENDPOINT);
+    tracing::warn!("endpoint {} would not outlive this process: {why}", key & !OF_ENDPOINT);
     locked(store).remove(key);
     false
 }
@@ -153,8 +215,8 @@ fn now_ms() -> u64 {
 pub(super) fn begin(settings: &Survive, media: &Media) -> Result<(CallKeeper, Surviving), SurviveError> {
     let Media::Embedded(media) = media else { return Err(SurviveError::Media) };
     let (mut store, kept) = Store::open(&settings.file, settings.size, boot().map_err(SurviveError::Boot)?)?;
-    let mut kept: HashMap<u64, Bytes> = kept.into_iter().collect();
-    let alive = kept.remove(&ALIVE).and_then(|octets| rmp_serde::from_slice(&octets).ok());
+    let mut kept: HashMap<u64, Vec<Bytes>> = kept.into_iter().collect();
+    let alive = kept.remove(&ALIVE).and_then(|octets| rmp_serde::from_slice(octets.last()?).ok());
     let away = Duration::from_millis(alive.map_or(0, |alive: u64| now_ms().saturating_sub(alive)));
     let mut of_calls: Vec<u64> = kept.keys().copied().filter(|key| key & OF_ENDPOINT == 0).collect();
     of_calls.sort_unstable();
@@ -169,16 +231,33 @@ pub(super) fn begin(settings: &Survive, media: &Media) -> Result<(CallKeeper, Su
     let (told, changed) = mpsc::unbounded_channel();
     let store = Arc::new(Mutex::new(store));
     let figures = SurviveFigures::new(store.clone(), alive.map(|_| ProcessBefore::of(away, &calls)));
-    let within_turns = WithinTurns { store: store.clone(), figures: figures.clone(), changed: told };
+    let within_turns = WithinTurns::new(store.clone(), figures.clone(), told);
     let keeper = CallKeeper { store, figures, media: media.clone(), changed, endpoints: HashMap::new() };
     Ok((keeper, Surviving { calls, store: Some(Box::new(within_turns)) }))
+}
+
+/// The pieces of a call, up to the first that is not there or damaged.
+fn pieces(key: u64, records: &[Bytes]) -> Result<Vec<Kept>, String> {
+    let mut pieces: Vec<Kept> = Vec::with_capacity(records.len());
+    for octets in records {
+        let piece: Kept = rmp_serde::from_slice(octets).map_err(|error| error.to_string())?;
+        match pieces.last() {
+            Some(last) if (piece.first, piece.before) != (last.first, last.before + 1) => {
+                tracing::warn!("call {key} of the process before: its latest records are damaged");
+                break;
+            }
+            None if piece.before > 0 => return Err("its first record is damaged".to_owned()),
+            _ => pieces.push(piece),
+        }
+    }
+    Ok(pieces)
 }
 
 /// The calls of the process before.
 struct Restoring<'a> {
     media: &'a EmbeddedController,
     store: &'a mut Store,
-    kept: HashMap<u64, Bytes>,
+    kept: HashMap<u64, Vec<Bytes>>,
     /// The records of this process' endpoints.
     used: HashSet<u64>,
 }
@@ -186,8 +265,7 @@ struct Restoring<'a> {
 impl Restoring<'_> {
     /// A call, with its media; `None`: it cannot be read.
     fn call(&mut self, key: u64, away: Duration, max_age: Duration) -> Option<Survivor> {
-        let octets = self.kept.remove(&key)?;
-        let mut kept: Kept = match rmp_serde::from_slice(&octets) {
+        let mut kept = match pieces(key, &self.kept.remove(&key)?) {
             Ok(kept) => kept,
             Err(error) => {
                 tracing::error!("call {key} of the process before cannot be read: {error}");
@@ -195,13 +273,17 @@ impl Restoring<'_> {
                 return None;
             }
         };
-        let age = Duration::from_millis(now_ms().saturating_sub(kept.written_ms));
-        let mut moved = Moved { written: Instant::now().checked_sub(age), ..Moved::default() };
+        let (now_ms, now) = (now_ms(), Instant::now());
+        let written = |kept: &Kept| {
+            let age = Duration::from_millis(now_ms.saturating_sub(kept.written_ms));
+            now.checked_sub(age).unwrap_or(now)
+        };
+        let mut endpoints = HashMap::new();
         let goes_on = match away > max_age {
             true => Err(format!("the server was away for {} s", away.as_secs())),
-            false => self.reopen(key, &mut kept, &mut moved.endpoints),
+            false => self.reopen(key, &mut kept, &mut endpoints),
         };
-        let start = |()| self.media.start_restored(&moved.endpoints).map_err(|error| error.to_string());
+        let start = |()| self.media.start_restored(&endpoints).map_err(|error| error.to_string());
         let ends = goes_on.and_then(start).err();
         match &ends {
             None => tracing::info!(
@@ -211,16 +293,18 @@ impl Restoring<'_> {
             Some(why) => {
                 tracing::warn!("call {key} of the process before ends: {why}");
                 self.store.remove(key);
-                for (_, restored) in moved.endpoints.drain() {
+                for (_, restored) in endpoints.drain() {
                     self.store.remove(restored.0 | OF_ENDPOINT);
                     self.media.release_endpoint(restored);
                 }
                 // Here the numbers of before may be those of other calls.
                 let nobodys = |before: EndpointId| EndpointId(before.0 | OF_ENDPOINT);
-                moved.endpoints.extend(kept.endpoints.iter().map(|(before, _)| (*before, nobodys(*before))));
+                let before = kept.last().into_iter().flat_map(|it| &it.endpoints);
+                endpoints.extend(before.map(|(before, _)| (*before, nobodys(*before))));
             }
         }
-        Some(Survivor { call: CallId(key), octets: kept.call, moved, ends })
+        let piece = |kept: Kept| KeptPiece { written: written(&kept), octets: kept.piece };
+        Some(Survivor { call: CallId(key), pieces: kept.into_iter().map(piece).collect(), endpoints, ends })
     }
 
     /// Opens the endpoints of a call, and writes them anew before anything is sent: no number of a packet is used twice,
@@ -228,11 +312,12 @@ impl Restoring<'_> {
     fn reopen(
         &mut self,
         key: u64,
-        kept: &mut Kept,
+        kept: &mut [Kept],
         endpoints: &mut HashMap<EndpointId, EndpointId>,
     ) -> Result<(), String> {
-        for (before, record) in &mut kept.endpoints {
-            let octets = self.kept.get(&(record.0 | OF_ENDPOINT)).ok_or(NO_MEDIA)?;
+        let last = kept.last_mut().into_iter().flat_map(|it| &mut it.endpoints);
+        for (before, record) in last {
+            let octets = self.kept.get(&(record.0 | OF_ENDPOINT)).and_then(|it| it.last()).ok_or(NO_MEDIA)?;
             let KeptMedia { call, media } =
                 rmp_serde::from_slice(octets).map_err(|error| error.to_string())?;
             if call != key {
@@ -245,14 +330,21 @@ impl Restoring<'_> {
             let of_endpoint = restored.0 | OF_ENDPOINT;
             self.used.insert(of_endpoint);
             let media = written.map_err(|error| error.to_string())?.into();
-            let written = rmp_serde::to_vec_named(&KeptMedia { call: key, media });
+            let written = rmp_serde::to_vec(&KeptMedia { call: key, media });
             let written = written.map_err(|error| error.to_string())?;
             self.store.put(of_endpoint, &written).map_err(|error| error.to_string())?;
             *record = restored;
         }
         // Until the calls' thread writes it, this process may end, too.
-        let octets = rmp_serde::to_vec_named(kept).map_err(|error| error.to_string())?;
-        self.store.put(key, &octets).map_err(|error| error.to_string())
+        for piece in kept {
+            let octets = rmp_serde::to_vec(piece).map_err(|error| error.to_string())?;
+            let written = match piece.before {
+                0 => self.store.put(key, &octets),
+                _ => self.store.add(key, &octets),
+            };
+            written.map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Records by number in memory that outlives the process: the latest of each counts.
+//! Records by number in memory that outlives the process: the latest of each counts, with what was added to it.
 //!
 //! The memory has two halves. Records are appended to one of them; when it is full, those that count are copied to the
 //! other one, whose head then says that it is the later. A record has a length, a checksum and an end mark, and begins
@@ -26,6 +26,8 @@ const END: u64 = 0x11ac_0b2b_15c3_e7d9;
 const OWN: usize = 8 + 8 + 4 + 8 + 8;
 /// The length of a record that says that there is none of this number any more.
 const GONE: u32 = u32::MAX;
+/// The bit in the length of a record that is added to the one before of its number.
+const ADDED: u32 = 1 << 31;
 
 /// Identifies the start of the system: what was written before it is of no use.
 pub(super) type Boot = [u8; 16];
@@ -37,6 +39,9 @@ pub struct StoreError {
     path: PathBuf,
     why: MappingError,
 }
+
+/// Records by number, each with what was added to it.
+pub(super) type Records = Vec<(u64, Vec<Bytes>)>;
 
 /// A record does not fit in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +65,7 @@ pub(super) struct Store {
     epoch: u64,
     /// Where the next record begins.
     end: usize,
-    latest: BTreeMap<u64, Place>,
+    latest: BTreeMap<u64, Vec<Place>>,
 }
 
 fn number<const N: usize>(octets: &[u8], at: usize) -> Option<[u8; N]> {
@@ -87,6 +92,7 @@ struct Read {
     key: u64,
     /// `None`: there is none of this number any more.
     place: Option<Place>,
+    is_added: bool,
     room: usize,
 }
 
@@ -97,17 +103,19 @@ fn read(half: &[u8], at: usize) -> Option<Read> {
     }
     let key = number_64(half, at + 8)?;
     let written = number(half, at + 16).map(u32::from_le_bytes)?;
-    let length = if written == GONE { 0 } else { written as usize };
+    let length = if written == GONE { 0 } else { (written & !ADDED) as usize };
     let octets = half.get(at + OWN - 8..)?.get(..length)?;
     let whole = number_64(half, at + 20)? == checksum(key, written, octets)
         && number_64(half, at + OWN - 8 + length)? == END;
     let place = (written != GONE).then_some(Place { at: at + OWN - 8, length });
-    whole.then(|| Read { key, place, room: room(length) })
+    let is_added = written != GONE && written & ADDED != 0;
+    whole.then(|| Read { key, place, is_added, room: room(length) })
 }
 
 /// Writes a record; its beginning last, so that it is whole or not there.
-fn write(half: &mut [u8], at: usize, key: u64, octets: Option<&[u8]>) {
-    let (octets, length) = (octets.unwrap_or_default(), octets.map_or(GONE, |it| it.len() as u32));
+fn write(half: &mut [u8], at: usize, key: u64, octets: Option<&[u8]>, is_added: bool) {
+    let added = if is_added { ADDED } else { 0 };
+    let (octets, length) = (octets.unwrap_or_default(), octets.map_or(GONE, |it| it.len() as u32 | added));
     let Some(to) = half.get_mut(at..at + OWN + octets.len()) else { return };
     to[..8].fill(0);
     compiler_fence(Ordering::SeqCst);
@@ -145,7 +153,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn open(path: &Path, size: usize, boot: Boot) -> Result<(Store, Vec<(u64, Bytes)>), StoreError> {
+    pub fn open(path: &Path, size: usize, boot: Boot) -> Result<(Store, Records), StoreError> {
         let size = size.next_multiple_of(2 * ALIGN).max(64 * ALIGN);
         let begin = std::fs::File::open(path).and_then(|mut file| {
             let mut begin = [0; MAGIC.len()];
@@ -183,17 +191,22 @@ impl Store {
         }
         store.read_all();
         let half = store.half(store.half);
-        let kept = store.latest.iter().filter_map(|(key, place)| {
-            Some((*key, Bytes::copy_from_slice(half.get(place.at..place.at + place.length)?)))
-        });
+        let octets =
+            |place: &Place| Some(Bytes::copy_from_slice(half.get(place.at..place.at + place.length)?));
+        let kept =
+            store.latest.iter().map(|(key, places)| (*key, places.iter().filter_map(octets).collect()));
         let kept = kept.collect();
         Ok((store, kept))
     }
 
     /// The octets in use of one half, and those that it has.
     pub fn room(&self) -> (usize, usize) {
-        let stay: usize = self.latest.values().map(|place| room(place.length)).sum();
-        (ALIGN + stay, self.half(self.half).len())
+        (ALIGN + self.stays(), self.half(self.half).len())
+    }
+
+    /// The octets of the records that count.
+    fn stays(&self) -> usize {
+        self.latest.values().flatten().map(|place| room(place.length)).sum()
     }
 
     /// The numbers of the records.
@@ -213,56 +226,70 @@ impl Store {
     /// # Errors
     /// It does not fit in: an earlier one stays.
     pub fn put(&mut self, key: u64, octets: &[u8]) -> Result<(), Full> {
-        self.append(key, Some(octets))
+        let place = self.append(key, Some(octets), false)?;
+        let places = self.latest.entry(key).or_default();
+        places.clear();
+        places.push(place);
+        Ok(())
+    }
+
+    /// Adds octets to the record of this number.
+    ///
+    /// # Errors
+    /// They do not fit in: the record stays as it is.
+    pub fn add(&mut self, key: u64, octets: &[u8]) -> Result<(), Full> {
+        let place = self.append(key, Some(octets), true)?;
+        self.latest.entry(key).or_default().push(place);
+        Ok(())
     }
 
     /// Removes the record of this number.
     pub fn remove(&mut self, key: u64) {
-        if let Some(place) = self.latest.get(&key).copied() {
-            // Where not even this fits in, its beginning is made invalid.
-            if self.append(key, None).is_err() {
+        if let Some(places) = self.latest.get(&key).cloned() {
+            // Where not even this fits in, its beginnings are made invalid.
+            if self.append(key, None, false).is_err() {
                 let half = self.half;
-                self.half_mut(half)[place.at + 8 - OWN..place.at].fill(0);
+                for place in places {
+                    self.half_mut(half)[place.at + 8 - OWN..place.at].fill(0);
+                }
             }
             self.latest.remove(&key);
         }
     }
 
-    fn append(&mut self, key: u64, octets: Option<&[u8]>) -> Result<(), Full> {
+    fn append(&mut self, key: u64, octets: Option<&[u8]>, is_added: bool) -> Result<Place, Full> {
         let length = octets.map_or(0, <[u8]>::len);
         if self.end + room(length) > self.half(self.half).len() {
             self.change_halves(room(length))?;
         }
         let (half, at) = (self.half, self.end);
-        write(self.half_mut(half), at, key, octets);
+        write(self.half_mut(half), at, key, octets, is_added);
         self.end += room(length);
-        if octets.is_some() {
-            self.latest.insert(key, Place { at: at + OWN - 8, length });
-        }
-        Ok(())
+        Ok(Place { at: at + OWN - 8, length })
     }
 
     /// Copies the records that count to the other half, which is the later one then. `more`: the room for
     /// the next one.
     fn change_halves(&mut self, more: usize) -> Result<(), Full> {
-        let stay: usize = self.latest.values().map(|place| room(place.length)).sum();
-        if ALIGN + stay + more > self.half(self.half).len() {
+        if ALIGN + self.stays() + more > self.half(self.half).len() {
             return Err(Full);
         }
-        let (mut end, mut latest) = (ALIGN, BTreeMap::new());
+        let mut end = ALIGN;
         let middle = self.mapping.octets().len() / 2;
         let (first, second) = self.mapping.octets_mut().split_at_mut(middle);
         let (from, to) = if self.half == 0 { (first, second) } else { (second, first) };
         to[..ALIGN].fill(0);
-        for (key, place) in &self.latest {
-            let octets = from.get(place.at..place.at + place.length).unwrap_or_default();
-            write(to, end, *key, Some(octets));
-            latest.insert(*key, Place { at: end + OWN - 8, length: place.length });
-            end += room(place.length);
+        for (key, places) in &mut self.latest {
+            for (index, place) in places.iter_mut().enumerate() {
+                let octets = from.get(place.at..place.at + place.length).unwrap_or_default();
+                write(to, end, *key, Some(octets), index > 0);
+                place.at = end + OWN - 8;
+                end += room(place.length);
+            }
         }
         to[end..].fill(0);
         self.begin(1 - self.half, self.epoch + 1);
-        (self.end, self.latest) = (end, latest);
+        self.end = end;
         Ok(())
     }
 
@@ -275,17 +302,19 @@ impl Store {
     }
 
     fn read_all(&mut self) {
-        let (mut at, mut end, mut latest) = (ALIGN, ALIGN, BTreeMap::new());
+        let (mut at, mut end) = (ALIGN, ALIGN);
+        let mut latest: BTreeMap<u64, Vec<Place>> = BTreeMap::new();
         let half = self.half(self.half);
         while at < half.len() {
-            let Some(Read { key, place, room }) = read(half, at) else {
+            let Some(Read { key, place, is_added, room }) = read(half, at) else {
                 at += ALIGN;
                 continue;
             };
             match place {
-                Some(place) => latest.insert(key, place),
-                None => latest.remove(&key),
-            };
+                Some(place) if is_added => latest.entry(key).or_default().push(place),
+                Some(place) => drop(latest.insert(key, vec![place])),
+                None => drop(latest.remove(&key)),
+            }
             at += room;
             end = at;
         }
@@ -311,8 +340,11 @@ mod tests {
 
     const BOOT: Boot = [3; 16];
 
+    /// With the octets of each record together.
     fn open(path: &Path) -> (Store, Vec<(u64, Bytes)>) {
-        Store::open(path, 64 * 1_024, BOOT).unwrap()
+        let (store, records) = Store::open(path, 64 * 1_024, BOOT).unwrap();
+        let together = |(key, all): (u64, Vec<Bytes>)| (key, Bytes::from(all.concat()));
+        (store, records.into_iter().map(together).collect())
     }
 
     #[test]
@@ -331,7 +363,7 @@ mod tests {
         let expected = vec![(1, Bytes::from_static(b"another one")), (2, Bytes::from_static(b"2"))];
         assert_eq!(open(&path).1, expected);
         // Twice, and in a longer one.
-        assert_eq!(Store::open(&path, 64 * 1_024, BOOT).unwrap().1, expected);
+        assert_eq!(open(&path).1, expected);
         let (other, kept) = Store::open(&path, 64 * 1_024, [4; 16]).unwrap();
         assert!(kept.is_empty() && other.keys().next().is_none(), "another start of the system");
     }
@@ -384,7 +416,7 @@ mod tests {
             }
             store
         };
-        let place = fresh().latest[&1];
+        let place = fresh().latest[&1][0];
         let begin = place.at + 8 - OWN;
         for at in begin..place.at + place.length + 8 {
             let mut store = fresh();

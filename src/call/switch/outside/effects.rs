@@ -9,6 +9,7 @@ use crate::history::Outcome as Settled;
 use crate::service::Watched;
 use crate::switch::Switch;
 use crate::switch::common::Common;
+use crate::switch::keep::Kept;
 use crate::switch::state::effect::{Calling, DialogCommand, Effect, Note, OfBridge};
 use crate::switch::state::follow::{Dialog, Follow};
 use crate::switch::state::leg::Passed;
@@ -225,6 +226,7 @@ impl Common {
     ) {
         // Counters change nothing in a call.
         let is_fact = !matches!(then, OnMedia::Counted { .. });
+        self.kept.iter_mut().filter(|_| is_fact).for_each(Kept::media_changes);
         if self.world.is_replay() {
             return if is_fact {
                 self.media_told(then)

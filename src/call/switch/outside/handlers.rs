@@ -52,7 +52,8 @@ impl Switch {
     /// Gives a call to the application by whose name it is handed on.
     pub(crate) fn hand_to(&mut self, mut asked: Handing) {
         let found = asked.by_name.as_deref().and_then(|name| self.common.world.find_handler(name));
-        asked.next = self.common.world.parts.handlers.len();
+        // No other is asked after it.
+        asked.next = usize::MAX;
         match found.or_else(|| self.common.world.next_of(0)) {
             Some(handler) => self.ask_handler(asked, &handler, None),
             None => self.common.out.counters.impossible("hand_to"),

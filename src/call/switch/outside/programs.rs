@@ -12,7 +12,7 @@ use crate::service::command::{Command, Reply};
 use crate::service::{CallError, Prompted, Watched};
 use crate::switch::Switch;
 use crate::switch::common::Common;
-use crate::switch::export::keep;
+use crate::switch::keep::keep;
 use crate::switch::state::waits::Found;
 use crate::switch::turn::Turn;
 use crate::switch::work::applications::{Running, Timer};
@@ -86,7 +86,8 @@ impl Switch {
         let (wanted, last, decision) = wants.into_parts();
         it.last = last;
         if let (Some(kept), Some(request)) = (&mut self.common.kept, it.decides) {
-            self.common.work.call_of(request).into_iter().for_each(|call| kept.changes(call));
+            let call = self.common.work.call_of(request).into_iter();
+            call.for_each(|call| kept.program_steps(call, decision.is_some() || is_over));
         }
         for want in wanted {
             self.carry_out_want(t, app, want);

@@ -117,12 +117,12 @@ impl Questions for World {
         self.fact("handler named", |world| world.find_handler(name).is_some())
     }
 
-    fn is_handled(&self, leg: LegId) -> bool {
-        self.handled.contains_key(&leg)
+    fn is_handled(&mut self, leg: LegId) -> bool {
+        self.known("handled", |world| world.handled.contains_key(&leg))
     }
 
-    fn is_heard(&self, call: CallId) -> bool {
-        self.listeners.get(&call).is_some_and(|it| !it.is_empty())
+    fn is_heard(&mut self, call: CallId) -> bool {
+        self.known("heard", |world| world.listeners.get(&call).is_some_and(|it| !it.is_empty()))
     }
 
     fn reaches(&mut self, reply: Reply<Result<LegId, DialError>>, result: Result<LegId, DialError>) -> bool {

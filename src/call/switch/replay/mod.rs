@@ -2,7 +2,7 @@
 //! sockets, look-ups, handlers or media: all external input is in the journal.
 
 pub(crate) mod nobody;
-mod run;
+pub(crate) mod run;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

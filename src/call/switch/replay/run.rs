@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::CallId;
 use crate::controller::MediaEvent;
+use crate::journal::pieces::Rest;
 use crate::journal::{self, BEFORE, Begin, Input, Journal, Recorded, Sent};
 use crate::service::command::Command;
 use crate::switch::Switch;
@@ -16,6 +17,7 @@ use crate::switch::common::SwitchConfig;
 use crate::switch::journal::{Facts, Journaling};
 use crate::switch::replay::nobody::nobody;
 use crate::switch::replay::{Difference, Shown};
+use crate::switch::restore::{Moved, NotTakenIn};
 use crate::switch::state::follow::Follow;
 use crate::switch::state::waits::{OnFound, Waits};
 use crate::switch::turn::Turn;
@@ -26,6 +28,16 @@ use b2b_sip::net::tap::{Direction, Seen};
 /// An endpoint timer that was due this long before a turn has fired before it: the thread's clock may lag by
 /// as much.
 pub(crate) const SLACK: Duration = Duration::from_millis(100);
+
+/// A call that is to go on when its journal has been run.
+struct GoesOn {
+    /// When it was kept.
+    end: Instant,
+    /// See [`SLACK`].
+    slack: Duration,
+    /// The number of messages that may have been sent by the turn before the first one.
+    before: usize,
+}
 
 /// See the module head.
 pub(crate) struct Run {
@@ -38,7 +50,7 @@ pub(crate) struct Run {
     wall: SystemTime,
     turns: VecDeque<Recorded>,
     /// Messages sent according to the journal that have not been sent again.
-    pub missing: VecDeque<Sent>,
+    pub missing: VecDeque<(usize, Sent)>,
     /// Number of messages sent so far, and of those equal to the journal.
     sent: usize,
     pub same: usize,
@@ -48,6 +60,8 @@ pub(crate) struct Run {
     in_turn: bool,
     /// Events of the endpoint that are not handled yet.
     held: VecDeque<Event>,
+    /// The endpoint has the flows of the server in which the call is to go on; `None`: it is not.
+    goes_on: Option<GoesOn>,
 }
 
 impl Run {
@@ -64,16 +78,71 @@ impl Run {
             begin: journal.begin,
             start,
             turns: journal.turns,
-            missing: journal.sent.into(),
+            missing: journal.sent.into_iter().enumerate().collect(),
             sent: 0,
             same: 0,
             differs: None,
             now: start,
             in_turn: false,
             held: VecDeque::new(),
+            goes_on: None,
         };
         run.tell_flows();
         run
+    }
+
+    /// The rest of a journal, whose call is to go on when it has been run. The endpoint still needs its UDP flows.
+    ///
+    /// # Errors
+    /// The call as it was before cannot be read.
+    pub fn going_on(
+        config: SwitchConfig,
+        rest: Rest,
+        start: Instant,
+        slack: Duration,
+    ) -> Result<Self, NotTakenIn> {
+        let Rest { journal, value, at } = rest;
+        // The times of the journal are before now, those of its timers may be after it.
+        let start = start.checked_sub(at).unwrap_or(start);
+        let endpoint = journal.begin.endpoint.clone();
+        let domain = journal.begin.domain.clone();
+        let max_duration = journal.begin.max_duration;
+        let config = SwitchConfig { domain, max_duration, ..config };
+        let end = start.checked_add(at).unwrap_or(start);
+        let before = journal.turns.front().map_or(0, |turn| turn.sent);
+        let goes_on = Some(GoesOn { end, slack, before: if value.is_some() { before } else { 0 } });
+        let mut run = Run { goes_on, ..Run::new(config, endpoint, journal, start) };
+        if let Some((value, at)) = value {
+            run.now = start.checked_add(at).unwrap_or(start);
+            let mut turn = Turn { now: run.now, wall: run.wall, sip: &mut run.endpoint };
+            let (calls, _) = run.switch.read(&mut turn, &value, &Moved::default(), Vec::new())?;
+            run.calls.extend(calls);
+        }
+        Ok(run)
+    }
+
+    /// Runs all turns; the calls as they are then.
+    ///
+    /// # Errors
+    /// The run differs from the journal, or a call cannot be written.
+    pub fn to_the_end(&mut self) -> Result<Vec<u8>, String> {
+        while self.step(&mut |_| {}) {}
+        let Some(GoesOn { end, slack, .. }) = self.goes_on else {
+            return Err("it does not go on".to_owned());
+        };
+        while let Some(due) = self.due().filter(|due| *due + slack <= end)
+            && self.differs.is_none()
+        {
+            self.pass(due, &mut |_| {});
+        }
+        self.now = self.now.max(end);
+        if !self.held.is_empty() {
+            self.differ("a timer has fired that the journal does not have".to_owned());
+        }
+        match self.differs.take() {
+            Some(Difference { what, .. }) => Err(what),
+            None => self.switch.write_calls(self.now, &self.endpoint).map_err(|error| error.to_string()),
+        }
     }
 
     /// Runs one turn; `false`: there is none left, or the run differs from the journal.
@@ -84,11 +153,15 @@ impl Run {
         let Some(Recorded { at, input, facts, sent, .. }) = self.turns.pop_front() else { return false };
         let moment = self.start.checked_add(at).unwrap_or(self.start);
         // A timer fires late: only one that is long due, or has sent a message, had fired.
+        let slack = self.goes_on.as_ref().map_or(SLACK, |it| it.slack);
         while let Some(due) = self.due().filter(|due| *due <= moment)
-            && (due + SLACK <= moment || self.sent < sent)
+            && (due + slack <= moment || self.has_sent(sent))
             && self.differs.is_none()
         {
             self.pass(due, sees);
+        }
+        if let Some(GoesOn { before, .. }) = &self.goes_on {
+            self.missing.retain(|(index, _)| index >= before);
         }
         if self.differs.is_some() {
             return false;
@@ -108,6 +181,14 @@ impl Run {
             && self.differs.is_none()
         {
             self.pass(due, sees);
+        }
+    }
+
+    /// Whether one of the first `sent` messages was sent, and is not sent yet.
+    fn has_sent(&self, sent: usize) -> bool {
+        match &self.goes_on {
+            Some(_) => self.missing.front().is_some_and(|(index, _)| *index < sent),
+            None => self.sent < sent,
         }
     }
 
@@ -257,6 +338,9 @@ impl Run {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Transmit { flow, data } => self.sends(flow, data, sees),
+                // After the last turn nobody knows where they lead to: the call goes on with that.
+                Output::Connect { .. } | Output::Resolve { .. }
+                    if self.goes_on.is_some() && self.missing.is_empty() => {}
                 Output::Connect { connect, transport, remote, .. } => {
                     let input = match self.went(|it| it.transport == transport && it.remote == remote) {
                         Some(flow) => SipInput::Connected { connect, flow },
@@ -279,14 +363,17 @@ impl Run {
 
     /// Gives the endpoint the flows of the UDP messages that are left in the journal.
     fn tell_flows(&mut self) {
+        if self.goes_on.is_some() {
+            return;
+        }
         let is_udp = |flow: &Flow| flow.transport == Transport::Udp;
-        let flows: Vec<Flow> = self.missing.iter().map(|sent| sent.flow).filter(is_udp).collect();
+        let flows: Vec<Flow> = self.missing.iter().map(|(_, sent)| sent.flow).filter(is_udp).collect();
         self.endpoint.set_udp(move |remote, _| flows.iter().find(|flow| flow.remote == remote).copied());
     }
 
     /// The flow of the next such message in the journal.
     fn went(&self, is_such: impl Fn(&Flow) -> bool) -> Option<Flow> {
-        self.missing.iter().map(|sent| sent.flow).find(is_such)
+        self.missing.iter().map(|(_, sent)| sent.flow).find(is_such)
     }
 
     /// An event of the endpoint. An event without a leg has no line in the journal: it is handled at once.
@@ -311,12 +398,16 @@ impl Run {
         let digest = journal::digest(&message);
         let at = self.now.saturating_duration_since(self.start);
         // Timers of two legs that are due at the same time have no order.
-        let expected = self.missing.iter().position(|sent| sent.flow == flow);
+        // Of one that goes on, the latest are missing, and those between its value and the next turn came before.
+        let is_next = |(_, sent): &(usize, Sent)| {
+            sent.flow == flow && (self.goes_on.is_none() || sent.digest == digest)
+        };
+        let expected = self.missing.iter().position(is_next);
         let expected = expected.and_then(|next| self.missing.remove(next));
         self.tell_flows();
         let same = match expected {
-            Some(sent) => Some(sent.digest == digest),
-            None if self.missing.is_empty() => None,
+            Some((_, sent)) => Some(sent.digest == digest),
+            None if self.missing.is_empty() || self.goes_on.is_some() => None,
             None => Some(false),
         };
         self.sent += 1;

@@ -50,9 +50,9 @@ pub(crate) trait Questions {
     /// Whether a handler has this name, or knows an application by it.
     fn knows_application(&mut self, name: &str) -> bool;
     /// Whether a handler has this leg.
-    fn is_handled(&self, leg: LegId) -> bool;
+    fn is_handled(&mut self, leg: LegId) -> bool;
     /// Whether a handler hears of this call.
-    fn is_heard(&self, call: CallId) -> bool;
+    fn is_heard(&mut self, call: CallId) -> bool;
     /// Tells the sender of a command of its call; whether it was still there.
     fn reaches(&mut self, reply: Reply<Result<LegId, DialError>>, result: Result<LegId, DialError>) -> bool;
     /// Whether nobody waits for the outcome of a hold any more.

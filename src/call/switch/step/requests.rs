@@ -176,7 +176,7 @@ impl CallStep<'_> {
     }
 
     /// Whether the owner of this leg's call receives its INFOs.
-    fn hears_infos(&self, leg: LegId) -> bool {
+    fn hears_infos(&mut self, leg: LegId) -> bool {
         let is_heard = self.asks.is_heard(self.id) || self.call.state == CallState::Commanded;
         is_heard && self.call.leg(leg).is_some()
     }

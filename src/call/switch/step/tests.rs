@@ -80,10 +80,10 @@ impl Questions for Plain {
     fn knows_application(&mut self, name: &str) -> bool {
         name == "menu"
     }
-    fn is_handled(&self, _: LegId) -> bool {
+    fn is_handled(&mut self, _: LegId) -> bool {
         true
     }
-    fn is_heard(&self, _: CallId) -> bool {
+    fn is_heard(&mut self, _: CallId) -> bool {
         false
     }
     fn reaches(&mut self, _: Answering<Result<LegId, DialError>>, _: Result<LegId, DialError>) -> bool {

@@ -31,8 +31,8 @@ fn same_on_the_wire(world: impl Fn(&mut Harness), new: impl Fn() -> Harness) {
     }
 }
 
-/// The same without another process, for worlds with programs, or with messages that come again when their call is
-/// over.
+/// The same without another process; and after each step a call that is kept in pieces is in them as it is. For worlds
+/// with programs, or with messages that come again when their call is over.
 fn same_if_restored(world: impl Fn(&mut Harness), new: impl Fn() -> Harness) -> Vec<Said> {
     let run = |every: Option<usize>| {
         let mut harness = new();
@@ -44,6 +44,10 @@ fn same_if_restored(world: impl Fn(&mut Harness), new: impl Fn() -> Harness) -> 
         let wire = harness.wire.iter().map(|it| (it.at, it.to, it.text())).collect::<Vec<_>>();
         (harness.restarts(), wire, said(&harness))
     };
+    let mut kept = new();
+    kept.keep_pieces();
+    world(&mut kept);
+    kept.assert_nothing_left();
     let (none, plain, said) = run(None);
     assert!(none == 0 && plain.len() > 5, "{plain:?}");
     for every in [1, 3, 7] {
