@@ -42,6 +42,11 @@ impl Bucket {
         Bucket { full_again_at: now }
     }
 
+    /// Whether a message could be taken out; if not, the time until then.
+    pub fn left(&self, now: Instant, rate: Rate) -> Result<(), Duration> {
+        Bucket { ..*self }.take(now, rate)
+    }
+
     /// Takes one message out. If the bucket is empty, returns the time until one is
     /// available.
     pub fn take(&mut self, now: Instant, rate: Rate) -> Result<(), Duration> {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
+use super::budget::Rate;
 use super::connection::{Beginning, CloseReason, ConnectionEvent, Halves};
 use super::connections::{Opened, Peer, Room};
 use super::held::Taken;
@@ -26,6 +27,10 @@ const BATCH: usize = 128;
 
 /// Timer granularity: T1 is 500 ms, and everything due is handled together.
 const TICK: Duration = Duration::from_millis(10);
+
+/// How many TLS handshakes begin: each costs a signature. When all phones come back at once, most of them wait
+/// in the kernel, and the calls go on meanwhile.
+pub(super) const HANDSHAKES: Rate = Rate { per_second: 500, burst: 50 };
 
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -269,7 +274,11 @@ impl SipStack {
             self.accept_pause = None;
         }
         for index in 0..self.listeners.len() {
+            let is_tls = self.listeners.get(index).is_some_and(|it| it.transport == Transport::Tls);
             for turn in 0..=BATCH {
+                if is_tls && self.waits_for_handshakes(cx) {
+                    break;
+                }
                 if turn == BATCH {
                     // More connections may be queued, without a wake-up for them.
                     cx.waker().wake_by_ref();
@@ -308,6 +317,9 @@ impl SipStack {
             self.counters.connections_refused += 1;
             return;
         };
+        if transport == Transport::Tls {
+            self.handshakes.pace.charge(now, HANDSHAKES);
+        }
         if let Room::InsteadOf(id) = room {
             self.counters.connections_displaced += 1;
             if let Some(flow) = self.connections.displace(id) {
@@ -324,9 +336,22 @@ impl SipStack {
     fn admits_handshake(&mut self, now: Instant, source: IpAddr, acquaintance: Acquaintance) -> bool {
         match (self.limits.proof, acquaintance) {
             (ProvenBy::Message, _) | (_, Acquaintance::Named) => true,
-            (ProvenBy::Password, Acquaintance::Stranger) => self.handshakes[0].admit(now, source),
-            (ProvenBy::Password, Acquaintance::Home) => self.handshakes[1].admit(now, source),
+            (ProvenBy::Password, Acquaintance::Stranger) => self.handshakes.per_source[0].admit(now, source),
+            (ProvenBy::Password, Acquaintance::Home) => self.handshakes.per_source[1].admit(now, source),
         }
+    }
+
+    /// Whether no further TLS handshake may begin yet.
+    fn waits_for_handshakes(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = Instant::now();
+        let Err(wait) = self.handshakes.pace.left(now, HANDSHAKES) else { return false };
+        let timer = &mut self.handshakes.timer;
+        timer.as_mut().reset((now + wait.max(TICK)).into());
+        // If it is over at once, the next turn accepts.
+        if timer.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        true
     }
 
     /// Out of descriptors or memory: the connection stays in the kernel's queue, so its

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use super::bans::{Ban, Bans};
-use super::budget::SourceBudget;
+use super::budget::{Bucket, SourceBudget};
 use super::certified::CertifiedPeers;
 use super::connection::{ConnectionEvent, Halves};
 use super::connections::{Connections, Peer};
@@ -150,8 +150,7 @@ pub struct SipStack {
     pub(super) budget: SourceBudget,
     /// The budget of existing calls from an address over its own budget.
     pub(super) spared: SourceBudget,
-    /// The budgets of TLS handshakes, of strangers and of homes of registered users.
-    pub(super) handshakes: [SourceBudget; 2],
+    pub(super) handshakes: Handshakes,
     pub(super) bans: Bans,
     pub(super) known: KnownSources,
     pub(super) locals: LocalAddresses,
@@ -167,6 +166,16 @@ pub struct SipStack {
     pub(super) tap: Option<Tap>,
     pub(super) counters: NetCounters,
     pub(super) connect_error: Option<ConnectError>,
+}
+
+/// The budgets of TLS handshakes that peers begin.
+pub(super) struct Handshakes {
+    /// Of strangers, and of homes of registered users.
+    pub per_source: [SourceBudget; 2],
+    /// Of all.
+    pub pace: Bucket,
+    /// Set while they wait for it.
+    pub timer: Pin<Box<Sleep>>,
 }
 
 /// The results of tasks of ours, on their way back.
@@ -265,7 +274,12 @@ impl SipStack {
             turns: 0,
             budget: budget(),
             spared: budget(),
-            handshakes: handshakes.map(|rate| SourceBudget::new(now, rate, sources, KnownSources::default())),
+            handshakes: Handshakes {
+                per_source: handshakes
+                    .map(|rate| SourceBudget::new(now, rate, sources, KnownSources::default())),
+                pace: Bucket::new(now),
+                timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            },
             bans: Bans::default(),
             known: config.known,
             locals: LocalAddresses::default(),

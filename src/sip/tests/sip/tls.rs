@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::stack::Stack;
 use b2b_sip::endpoint::{Termination, Transport};
@@ -68,6 +68,27 @@ fn who_never_finishes_the_handshake_loses_the_connection_and_delays_nobody() {
     stack.wait_for("both were counted", |counters, connections| {
         counters.failed_handshakes == 1 && counters.closed_timeout == 1 && connections <= 1
     });
+}
+
+#[test]
+fn phones_that_come_back_at_once_are_taken_a_part_at_a_time_and_tcp_is_not_delayed() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (_, files) = files(folder.path());
+    let limits =
+        NetLimits { max_connections_per_source: 900, max_unproven_per_source: 900, ..NetLimits::default() };
+    let stack = start(tls(&files), limits);
+    let began = Instant::now();
+    let _all: Vec<_> = (0..400)
+        .map(|_| std::net::TcpStream::connect(stack.at(Transport::Tls)).expect("the kernel takes it"))
+        .collect();
+    let mut plain = std::net::TcpStream::connect(stack.at(Transport::Tcp)).expect("connected");
+    ask(&mut plain, 1);
+    let early = stack.run(|stack| (stack.connections(), Instant::now()));
+    // 50 at once, and 500 a second.
+    let most = 51 + usize::try_from((early.1 - began).as_millis()).expect("a time") / 2 + 1;
+    assert!(early.0 <= most, "{} connections, {most} are due", early.0);
+    stack.wait_for("all are taken", |_, connections| connections == 401);
+    assert!(began.elapsed() >= Duration::from_millis(690), "{:?}", began.elapsed());
 }
 
 #[test]
