@@ -11,7 +11,7 @@ use super::board::GatewayBoard;
 use super::in_force::{Current, Settings, SharedRegistrar, registrar};
 use super::origin::Origin;
 use crate::config::Gateway;
-use crate::registrar::{Aor, NextHop as Reached};
+use crate::registrar::{Aor, NextHop as Reached, SentBy};
 use b2b_call::lookup::ResolvedContact;
 use b2b_call::policy::media::Reach;
 use b2b_call::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, decide};
@@ -140,6 +140,12 @@ impl Whereabouts for Phones {
     fn are_at(&self, now: Instant, flow: &Flow) -> bool {
         let (bindings, ip) = (registrar(&self.registrar).lookup(now, &self.aor), flow.remote.ip());
         bindings.iter().any(|it| it.flow.remote.ip().to_canonical() == ip.to_canonical())
+    }
+
+    /// The phone has registered by it, and no proxy, by which others come, too.
+    fn is_by(&self, now: Instant, flow: &Flow) -> bool {
+        let bindings = registrar(&self.registrar).lookup(now, &self.aor);
+        bindings.iter().any(|it| it.sent_by != SentBy::Proxy && it.flow.flow() == Some(*flow))
     }
 }
 

@@ -34,6 +34,11 @@ impl FlowId {
 }
 
 impl Flow {
+    /// The connection; `None` over UDP.
+    pub(crate) fn connection(&self) -> Option<FlowId> {
+        self.transport.is_reliable().then_some(self.id)
+    }
+
     /// The flow in another process: its connection is gone.
     pub(crate) fn elsewhere(&mut self) {
         if self.transport.is_reliable() {

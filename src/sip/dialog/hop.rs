@@ -121,6 +121,9 @@ pub trait Whereabouts: Send + Sync + fmt::Debug {
 
     /// Whether the peer has proved that it is reachable by this flow.
     fn are_at(&self, now: Instant, flow: &Flow) -> bool;
+
+    /// Whether nobody but the peer sends by this flow.
+    fn is_by(&self, now: Instant, flow: &Flow) -> bool;
 }
 
 /// A path to a peer.

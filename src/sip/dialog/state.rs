@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::dialog::hop::HopRule;
-use crate::flow::Flow;
+use crate::flow::{Flow, FlowId};
 use crate::msg::{Headers, Name, NameAddr, Request, Response, Scheme, Uri, echo};
 use b2b_base::ids::Tag;
 
@@ -57,6 +57,10 @@ pub struct Dialog {
     pub remote_cseq: Option<u32>,
     /// The flow of the last exchange.
     pub flow: Option<Flow>,
+    /// The connection of the peer's INVITE, or of ours to it, or the latest that was found to be the
+    /// peer's; `None` over UDP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<FlowId>,
     /// The rule for where requests are sent.
     pub hops: HopRule,
     /// TLS settings for connections; `None` for the default ones.
@@ -162,7 +166,7 @@ impl Dialog {
         builder.routes(routes.iter().copied());
         builder.part(Part::ContactUser, self.contact_user());
         let mut dialog = builder.dialog(self.local_tag, self.local_cseq, None);
-        dialog.flow = self.flow;
+        (dialog.flow, dialog.connection) = (self.flow, self.connection);
         dialog.hops = self.hops.clone();
         dialog.tls.clone_from(&self.tls);
         dialog.listener.clone_from(&self.listener);
@@ -394,6 +398,7 @@ impl Builder {
             local_cseq,
             remote_cseq,
             flow: None,
+            connection: None,
             hops: HopRule::Follow,
             tls: None,
             listener: None,

@@ -36,6 +36,10 @@ pub struct EndpointConfig {
     pub services: bool,
     /// Report the results of name lookups as [`super::Event::Located`].
     pub locates: bool,
+    /// Ask the user whether a request in a call that comes by another flow than the connection of the call
+    /// is of the peer: [`super::UsageEvent::OtherFlow`]. Otherwise it is.
+    #[serde(default)]
+    pub asks_of_flows: bool,
     /// T1, T2, T4 and the delay of the 100.
     #[serde(skip)]
     pub timers: TimerLengths,
@@ -135,6 +139,7 @@ impl EndpointConfig {
             extensions: Extensions::default(),
             services: false,
             locates: false,
+            asks_of_flows: false,
             timers: TimerLengths::default(),
             limits: EndpointLimits::default(),
             known: KnownSources::default(),

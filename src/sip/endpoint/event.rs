@@ -208,6 +208,20 @@ pub enum UsageEvent {
         /// The request.
         request: Request,
     },
+    /// A request that came by another flow than the connection of the call, of anyone who knows the
+    /// dialog's tags. Decide with [`super::Endpoint::believe`], or refuse it with `respond` or
+    /// `respond_once`. Only with [`super::EndpointConfig::asks_of_flows`].
+    OtherFlow {
+        /// The argument for the decision.
+        transaction: ServerTransactionId,
+        /// The request.
+        request: Request,
+        /// The flow that it came by.
+        flow: Flow,
+        /// Whether the peer has registered by this very flow, according to
+        /// [`super::Whereabouts::is_by`].
+        registered: bool,
+    },
     /// The outcome of a request of ours in the call, reported once.
     Response {
         /// The id that the command returned.

@@ -66,6 +66,7 @@ use crate::transaction::server::ServerTransactions;
 use b2b_base::ids::Mint;
 use in_dialog::challenge_inside::Challengeable;
 use refuse::Budget;
+use sending::awaited::Awaited;
 use sending::failover::Failover;
 use sending::send::{User, Waiting};
 pub use sending::udp_or_tcp::LargeRequests;
@@ -174,6 +175,7 @@ pub struct Endpoint {
     connecting: HashMap<ConnectId, Box<Waiting>>,
     resolving: HashMap<ResolveId, Box<Waiting>>,
     failover: Failover,
+    awaited: Awaited,
     challengeable: Challengeable,
     last_resolve: u64,
     last_request: u64,
@@ -205,6 +207,7 @@ impl Endpoint {
             connecting: HashMap::new(),
             resolving: HashMap::new(),
             failover: Failover::default(),
+            awaited: Awaited::default(),
             challengeable: Challengeable::default(),
             last_resolve: 0,
             last_request: 0,
@@ -280,10 +283,9 @@ impl Endpoint {
 
     /// When to pass [`Input::Timeout`]; `None` if not before the next input.
     pub fn next_timeout(&self) -> Option<Instant> {
-        [self.clients.next_timeout(), self.servers.next_timeout(), self.usages.next_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let transactions = [self.clients.next_timeout(), self.servers.next_timeout()];
+        let others = [self.usages.next_timeout(), self.awaited.next_timeout()];
+        transactions.into_iter().chain(others).flatten().min()
     }
 
     fn timeout(&mut self, now: Instant) {
@@ -296,6 +298,7 @@ impl Endpoint {
         while let Some(usage) = self.usages.due(now, &mut self.out) {
             self.usage_timeout(now, usage);
         }
+        self.look_for_peers(now);
     }
 
     fn transport_error(&mut self, now: Instant, flow: Flow) {
@@ -323,6 +326,7 @@ impl Endpoint {
             waiting: self.connecting.len()
                 + self.resolving.len()
                 + self.failover.len()
+                + self.awaited.len()
                 + self.challengeable.len()
                 + self.out.waiting(),
             map_entries: clients[2] + servers[2] + usages[2] + self.subscriptions.map_entries(),

@@ -15,7 +15,7 @@ use super::sending::left::Left;
 use super::sending::send::{User, Waiting};
 use super::{ServerTransactionId, UsageId};
 use crate::dialog::usage::{ReferRole, Usage};
-use crate::flow::Flow;
+use crate::flow::{Flow, FlowId};
 use crate::outbox::Way;
 use crate::transaction::client::{ClientTransactionId, WrittenClient};
 use crate::transaction::server::WrittenServer;
@@ -126,9 +126,11 @@ impl UsageSnapshot {
         let waiting = self.waiting.iter_mut().chain(self.under_way.iter_mut().map(|(_, waiting)| waiting));
         let dialogs = self.usage.dialogs.iter_mut().chain(origins).chain(waiting.map(|it| &mut it.dialog));
         let dialogs = dialogs.chain(self.left.iter_mut().map(|(_, left)| &mut left.origin));
-        let flows = dialogs.filter_map(|dialog| dialog.flow.as_mut());
-        let clients = self.clients.iter_mut().map(|client| &mut client.flow);
-        flows.chain(clients).for_each(Flow::elsewhere);
+        for dialog in dialogs {
+            dialog.flow.iter_mut().for_each(Flow::elsewhere);
+            dialog.connection = dialog.connection.map(|_| FlowId::GONE);
+        }
+        self.clients.iter_mut().for_each(|client| client.flow.elsewhere());
         for ours in &mut self.usage.ours {
             ours.ack.iter_mut().for_each(|(flow, _)| flow.elsewhere());
         }

@@ -207,6 +207,7 @@ impl Endpoint {
         let resolving = self.resolving.iter().map(|(id, waiting)| (id.0, &**waiting));
         let mut waiting: Vec<_> = connecting.chain(resolving).filter(|(_, it)| is_of(it)).collect();
         waiting.sort_unstable_by_key(|(order, _)| *order);
+        let awaited = self.awaited.iter().filter(|it| is_of(it));
         let under_way = self.failover.under_way.iter().map(|(id, waiting)| (*id, &**waiting));
         let left = self.failover.left.iter().map(|(id, left)| (*id, &**left));
         let written = Written {
@@ -216,7 +217,7 @@ impl Endpoint {
             usage,
             clients: self.clients.written_of(id),
             servers: self.servers.written_of(id),
-            waiting: waiting.into_iter().map(|(_, waiting)| waiting).collect(),
+            waiting: waiting.into_iter().map(|(_, waiting)| waiting).chain(awaited).collect(),
             under_way: under_way.filter(|(_, it)| is_of(it)).collect(),
             left: left.filter(|(_, left)| left.usage == id).collect(),
             challengeable: self.challengeable.of(id),
@@ -300,6 +301,7 @@ impl Endpoint {
         self.servers.forget_all(id);
         self.connecting.retain(|_, waiting| !is_of(waiting.user));
         self.resolving.retain(|_, waiting| !is_of(waiting.user));
+        self.awaited.forget(id);
         self.failover.under_way.retain(|_, waiting| !is_of(waiting.user));
         self.failover.left.retain(|_, left| left.usage != id);
         self.challengeable.forget(id);

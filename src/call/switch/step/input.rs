@@ -88,8 +88,8 @@ impl CallStep<'_> {
             UsageEvent::Response { request, result } => self.passed_on(leg, request, result),
             UsageEvent::Challenged { response } => self.challenged(leg, response),
             UsageEvent::RequestChallenged { challenge } => self.challenged_inside(leg, challenge),
-            // The switch handles it.
-            UsageEvent::Refer { .. } => self.impossible("usage_event"),
+            // The switch handles them.
+            UsageEvent::Refer { .. } | UsageEvent::OtherFlow { .. } => self.impossible("usage_event"),
             UsageEvent::ReferAnswered { refer, result } => self.refer_answered(t, leg, refer, &result),
             UsageEvent::ReferProgress { refer, status, last } => {
                 self.refer_progress(t, leg, refer, status, last)

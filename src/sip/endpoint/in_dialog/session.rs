@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use crate::dialog::callee_fsm::State;
+use crate::dialog::hop::HopRule;
+use crate::dialog::nat;
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::reply::Reply;
 use crate::dialog::state::answers_secure;
@@ -39,7 +41,6 @@ impl Endpoint {
         let Some(usage) = self.usages.get_mut(id).filter(|usage| !usage.is_over()) else {
             return self.refuse(now, &path, &request, 481);
         };
-        let local_tag = usage.local_tag;
         let remote_tag = request.from_tag().unwrap_or_default();
         let (Some(dialog), Ok(cseq)) = (usage.dialog(remote_tag), request.cseq()) else {
             return self.refuse(now, &path, &request, 481);
@@ -54,11 +55,6 @@ impl Endpoint {
         if usage.phase == Phase::Ending && !matches!(request.method(), Method::Bye | Method::Notify) {
             return self.refuse(now, &path, &request, 481);
         }
-        let allowed = matches!(
-            request.method(),
-            Method::Bye | Method::Invite | Method::Update | Method::Info | Method::Options | Method::Prack
-        ) || self.config.accept.contains(request.method())
-            || self.config.extensions.refer && matches!(request.method(), Method::Refer | Method::Notify);
         // We send no reliable provisional responses (RFC 3262 §3).
         let reliable = self.config.extensions.reliable;
         if *request.method() == Method::Prack && !reliable {
@@ -69,7 +65,57 @@ impl Endpoint {
         if *request.method() != Method::Bye && (!within || full) {
             return self.overloaded(now, &path, &request);
         }
-        let addressee = Addressee { tag: local_tag, usage: Some(id) };
+        let own = usage.dialog(remote_tag).and_then(|dialog| Some((dialog.connection?, dialog.hops.clone())));
+        match own.filter(|(own, _)| self.config.asks_of_flows && flow.connection() != Some(*own)) {
+            Some((_, hops)) => {
+                // Nothing is known of the sender: its CSeq number does not count yet.
+                let copy = request.clone();
+                if let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, Some(id)) {
+                    let registered = matches!(hops, HopRule::Flow(Some(at)) if at.is_by(now, &flow));
+                    self.usage_event(id, UsageEvent::OtherFlow { transaction, request, flow, registered });
+                }
+            }
+            None => self.of_peer(now, path, flow, id, request),
+        }
+    }
+
+    /// Takes a request reported as [`UsageEvent::OtherFlow`]: it is of the peer, whose connection that is from
+    /// now on.
+    ///
+    /// # Errors
+    /// The call is over, or the request was answered already.
+    pub fn believe(
+        &mut self,
+        now: Instant,
+        id: UsageId,
+        transaction: ServerTransactionId,
+        flow: Flow,
+    ) -> Result<(), CommandError> {
+        let request = self.servers.request(transaction).cloned().ok_or(CommandError::Gone)?;
+        let path = self.servers.path(transaction).ok_or(CommandError::Gone)?;
+        let usage = self.usages.get_mut(id).filter(|usage| !usage.is_over()).ok_or(CommandError::Gone)?;
+        let dialog = usage.dialog(request.from_tag().unwrap_or_default()).ok_or(CommandError::Gone)?;
+        if flow.connection().is_some() {
+            dialog.connection = flow.connection();
+        }
+        if matches!(dialog.hops, HopRule::Flow(_)) {
+            dialog.flow = nat::reached(&request, flow).or(dialog.flow);
+        }
+        self.servers.forget(transaction);
+        self.of_peer(now, path, flow, id, request);
+        Ok(())
+    }
+
+    /// Handles a request of the peer.
+    fn of_peer(&mut self, now: Instant, path: ReplyPath, flow: Flow, id: UsageId, request: Request) {
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let addressee = Addressee { tag: usage.local_tag, usage: Some(id) };
+        let (remote_tag, Ok(cseq)) = (request.from_tag().unwrap_or_default(), request.cseq()) else { return };
+        let allowed = matches!(
+            request.method(),
+            Method::Bye | Method::Invite | Method::Update | Method::Info | Method::Options | Method::Prack
+        ) || self.config.accept.contains(request.method())
+            || self.config.extensions.refer && matches!(request.method(), Method::Refer | Method::Notify);
         if !allowed {
             if let Some(dialog) = usage.dialog(remote_tag) {
                 dialog.remote_cseq = Some(cseq.number);

@@ -56,7 +56,7 @@ impl Endpoint {
                 return self.refuse_with(now, &path, &request, 400, &reason, &[]);
             }
         };
-        dialog.flow = Some(flow);
+        (dialog.flow, dialog.connection) = (Some(flow), flow.connection());
         dialog.offer_answer = OfferAnswer::after_request(request.session().is_some(), false);
         let cseq = dialog.remote_cseq.unwrap_or_default();
         let expires = request.seconds(Name::Expires);

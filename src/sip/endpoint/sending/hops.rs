@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::dialog::hop::{HopRule, HopVerdict, NextHop, PeerWay};
+use crate::dialog::hop::{Hop, HopRule, HopVerdict, NextHop, PeerWay};
 use crate::dialog::nat;
 use crate::dialog::state::Dialog;
+use crate::dialog::usage::Usage;
 use crate::endpoint::command::CommandError;
 use crate::endpoint::sending::send::{User, Waiting};
 use crate::endpoint::{Endpoint, Flow, Transport, UsageEvent, UsageId};
@@ -91,28 +92,72 @@ impl Endpoint {
         followed
     }
 
-    /// The peer's flow is gone, and Route and Contact do not apply: sends the request to the
-    /// peer's current location, else to the old address, where a connection that we opened
-    /// can be reopened.
-    pub(in crate::endpoint) fn flow_is_gone(&mut self, now: Instant, mut waiting: Waiting) {
+    /// The peer's flow is gone, and Route and Contact do not apply: sends the request to the peer's current
+    /// location. A peer that has to connect to us is awaited.
+    pub(in crate::endpoint) fn flow_is_gone(&mut self, now: Instant, waiting: Waiting) {
         let dialog = &waiting.dialog;
-        let (HopRule::Flow(whereabouts), Some(lost)) = (&dialog.hops, dialog.flow) else {
-            return self.fall_back(now, waiting);
+        let listens = |lost: Flow| matches!(dialog.hop(), Hop::Address(_, at) if at == lost.remote);
+        let awaits = matches!(dialog.hops, HopRule::Flow(Some(_)))
+            && dialog.flow.is_some_and(|lost| lost.transport.is_reliable() && !listens(lost));
+        match self.located(now, &waiting) {
+            Some(way) => self.launch_to(now, way, waiting),
+            None if awaits => self.awaited.add(now, waiting),
+            None => self.give_up_on_peer(now, waiting),
+        }
+    }
+
+    /// Looks for the peers of the requests that wait.
+    pub(in crate::endpoint) fn look_for_peers(&mut self, now: Instant) {
+        for (until, waiting) in self.awaited.due(now) {
+            let usage = usage_of(waiting.user);
+            if usage.is_some_and(|usage| self.usages.get(usage).is_none_or(Usage::is_over)) {
+                continue;
+            }
+            match self.located(now, &waiting) {
+                Some(way) => self.launch_to(now, way, *waiting),
+                None if until <= now => self.give_up_on_peer(now, *waiting),
+                None => self.awaited.again(now, until, waiting),
+            }
+        }
+    }
+
+    /// Where the peer is now, whose flow is gone.
+    fn located(&self, now: Instant, waiting: &Waiting) -> Option<PeerWay> {
+        let dialog = &waiting.dialog;
+        // The dialog has moved to the peer's new connection meanwhile.
+        let usage = waiting.user.usage().and_then(|usage| self.usages.get(usage));
+        let own = usage.and_then(|it| it.dialogs.iter().find(|it| it.remote_tag() == dialog.remote_tag()));
+        let moved = own.and_then(|own| own.flow).filter(|flow| self.out.is_usable(flow));
+        let (HopRule::Flow(Some(whereabouts)), Some(lost)) = (&dialog.hops, dialog.flow) else {
+            return moved.map(PeerWay::Flow);
         };
-        let found = whereabouts.as_ref().and_then(|it| it.now_at(now, dialog.target(), &lost));
-        match found {
-            Some(PeerWay::Flow(flow)) if self.out.is_usable(&flow) => {
+        let found = || whereabouts.now_at(now, dialog.target(), &lost);
+        let is_usable = |way: &PeerWay| !matches!(way, PeerWay::Flow(flow) if !self.out.is_usable(flow));
+        moved.map(PeerWay::Flow).or_else(found).filter(is_usable)
+    }
+
+    fn launch_to(&mut self, now: Instant, way: PeerWay, mut waiting: Waiting) {
+        match way {
+            PeerWay::Flow(flow) => {
                 let udp = (flow.transport == Transport::Udp).then_some(flow);
                 self.launch(now, flow, Waiting { udp, ..waiting });
             }
-            Some(PeerWay::Address(transport, remote)) => {
+            PeerWay::Address(transport, remote) => {
                 waiting.targets.push_back((transport, remote));
                 self.next_target(now, waiting);
             }
-            Some(PeerWay::Flow(_)) | None => {
+        }
+    }
+
+    /// The peer is nowhere: sends the request to its old address, where a connection that we opened can be
+    /// reopened.
+    fn give_up_on_peer(&mut self, now: Instant, mut waiting: Waiting) {
+        match waiting.dialog.flow.filter(|_| matches!(waiting.dialog.hops, HopRule::Flow(_))) {
+            Some(lost) => {
                 waiting.targets.push_back((lost.transport, lost.remote));
                 self.next_target(now, waiting);
             }
+            None => self.fall_back(now, waiting),
         }
     }
 }

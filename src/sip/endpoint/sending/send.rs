@@ -317,11 +317,10 @@ impl Endpoint {
             && let Some(ours) = usage.ours(cseq)
             && let Some(origin) = ours.origin.as_deref_mut()
         {
-            origin.flow = Some(flow);
             if origin.local().is_empty() {
                 *origin = sent.clone();
-                origin.flow = Some(flow);
             }
+            (origin.flow, origin.connection) = (Some(flow), flow.connection());
         }
     }
 

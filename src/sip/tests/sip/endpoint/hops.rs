@@ -77,6 +77,10 @@ impl Whereabouts for At {
     fn are_at(&self, _: Instant, _: &Flow) -> bool {
         false
     }
+
+    fn is_by(&self, _: Instant, _: &Flow) -> bool {
+        false
+    }
 }
 
 #[test]
