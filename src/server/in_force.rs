@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::applications;
 use super::board::GatewayBoard;
@@ -13,7 +13,7 @@ use super::routing::Router;
 use super::settings::{self, RouteParts};
 use super::sound_check::SoundCheck;
 use crate::config::ServerConfig;
-use crate::registrar::{AorPolicy, BindingFlow, NextHop, Registrar};
+use crate::registrar::{Aor, AorPolicy, BindingFlow, NextHop, Registrar};
 use b2b_app::Applications;
 use b2b_call::controller::{OwnHosts, PairPolicy};
 use b2b_call::handler::Party;
@@ -185,6 +185,11 @@ impl Settings {
     }
 }
 
+/// How long a call waits for a phone whose connection ended with the previous process.
+const RETURN: Duration = Duration::from_secs(5);
+/// How often it looks for the phone.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// Users' bindings, from the registrar.
 struct Registered {
     directory: Arc<Directory>,
@@ -197,18 +202,30 @@ struct Registered {
 impl Bindings for Registered {
     fn bindings<'a>(&'a self, user: &'a str, now: Instant) -> BindingsFuture<'a> {
         let aor = self.directory.user(user).and_then(|user| self.directory.aor(user));
-        let found = aor.map(|aor| {
+        let found = move |aor: &Aor, waits: bool| {
             let registrar = registrar(&self.registrar);
-            let bindings = registrar.lookup(now, &aor);
+            let bindings = registrar.lookup(now, aor);
+            if waits && registrar.awaits(now, &bindings) {
+                return None;
+            }
             let way = |binding| match registrar.next_hop(binding) {
                 NextHop::Contact if binding.contact_ip().is_none_or(|ip| self.gateways.contain(ip)) => {
                     NextHop::Flow(binding.flow, b"")
                 }
                 way => way,
             };
-            bindings.iter().map(|binding| contact_of(binding, way(binding))).collect()
-        });
-        Box::pin(std::future::ready(Ok(found)))
+            Some(bindings.iter().map(|binding| contact_of(binding, way(binding))).collect())
+        };
+        Box::pin(async move {
+            let Some(aor) = aor else { return Ok(None) };
+            loop {
+                // All lookups of a call wait until the same time.
+                if let Some(found) = found(&aor, now.elapsed() < RETURN) {
+                    return Ok(Some(found));
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
     }
 
     fn audio(&self, user: &str) -> PartyAudio {

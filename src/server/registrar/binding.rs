@@ -36,6 +36,12 @@ impl BindingFlow {
         id.map(|id| Flow { transport, local, remote, id })
     }
 
+    /// Whether it is this flow; of one of an earlier process, as far as is known.
+    pub fn may_be(&self, flow: &Flow) -> bool {
+        let is_same = (self.transport, self.remote) == (flow.transport, flow.remote);
+        is_same && self.id.is_none_or(|id| id == flow.id)
+    }
+
     /// The remote end as a URI, `sip:192.0.2.1:5062;transport=udp`: the destination when the flow itself is
     /// lost.
     pub fn remote_uri(&self) -> String {
@@ -101,6 +107,11 @@ impl Binding {
     pub fn is_lost(&self, is_open: &dyn Fn(&Flow) -> bool) -> bool {
         let direct = self.sent_by != SentBy::Proxy && self.flow.transport.is_reliable();
         direct && !self.flow.flow().is_some_and(|flow| is_open(&flow))
+    }
+
+    /// Whether it was reached by a connection of an earlier process.
+    pub fn is_of_before(&self) -> bool {
+        self.sent_by != SentBy::Proxy && self.flow.transport.is_reliable() && self.flow.id.is_none()
     }
 
     /// Time until it expires.

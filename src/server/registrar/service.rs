@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::SentBy;
 use super::aor::Aor;
@@ -47,7 +47,11 @@ pub struct Registrar {
     last_id: u64,
     events: VecDeque<RegistrarEvent>,
     counters: RegistrarCounters,
+    since: Instant,
 }
+
+/// How long after its start the registrar expects phones that have lost their connections by it.
+const COME_BACK: Duration = Duration::from_secs(60);
 
 impl Registrar {
     /// A registrar with the bindings in the store.
@@ -64,8 +68,18 @@ impl Registrar {
         });
         let (keep_alive, due, events) = (Deadlines::default(), VecDeque::new(), VecDeque::new());
         let counters = RegistrarCounters::default();
-        let mut registrar =
-            Registrar { config, limits, store, expiry, keep_alive, due, last_id, events, counters };
+        let mut registrar = Registrar {
+            config,
+            limits,
+            store,
+            expiry,
+            keep_alive,
+            due,
+            last_id,
+            events,
+            counters,
+            since: now,
+        };
         for (index, (aor, binding)) in held.iter().enumerate() {
             // Spread over one interval, since they did not all register at once either.
             let part = index as u32 % 1_024;
@@ -277,6 +291,13 @@ impl Registrar {
         let mut alive: Vec<_> = bindings.filter(|binding| binding.expires > now).cloned().collect();
         alive.sort_by(|a, b| b.q.cmp(&a.q).then(b.expires.cmp(&a.expires)));
         alive
+    }
+
+    /// Whether the phones of all these bindings are about to come back: their connections ended with the previous
+    /// process, a short time ago.
+    pub fn awaits(&self, now: Instant, bindings: &[Arc<Binding>]) -> bool {
+        let soon = now.saturating_duration_since(self.since) < COME_BACK;
+        soon && !bindings.is_empty() && bindings.iter().all(|binding| binding.is_of_before())
     }
 
     /// Where to send a request for a contact.
