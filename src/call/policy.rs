@@ -12,6 +12,7 @@
 //! | Replaces | refused | own dialogs, or referred | own dialogs, or referred | as the party behind it |
 //! | Path, second Via, Service-Route | ignored | ignored, alarm | of its own registrar | followed |
 //! | Contact and Record-Route in a dialog | flow | flow | next hop: own, else counted | next hop |
+//! | request in a call over TCP or TLS by another flow | refused | registered by it, or challenged | own hosts, certificate | a named proxy |
 //! | Contact of REGISTER, SUBSCRIBE | refused | flow, or Contact by the NAT table | – | Path |
 //! | Route, Request-URI host, `maddr`, `?headers` | ignored | ignored | ignored | its own Route |
 //!

@@ -1,11 +1,13 @@
 //! The server's admission control: trusted addresses and limits; `passwords`: authentication; `known`:
 //! identity by connection or address; `calling`: INVITE; `outgoing`: outbound calls; `registering`: REGISTER;
-//! `watching`: SUBSCRIBE; `refusing`: log lines for refusals.
+//! `reconnecting`: requests in calls by another connection; `watching`: SUBSCRIBE; `refusing`: log lines for
+//! refusals.
 
 mod calling;
 mod known;
 mod outgoing;
 mod passwords;
+mod reconnecting;
 mod refusing;
 mod registering;
 mod watching;
@@ -40,7 +42,7 @@ use b2b_call::lookup::{Credentials, ResolvedContact};
 use b2b_call::reason::Reason;
 use b2b_call::switch::Turn;
 use b2b_call::switch::admission::{
-    Admission, AdmissionControl, Dialled, Fate, MediaRules, Outgoing, Proof, SessionRules,
+    Admission, AdmissionControl, Dialled, Fate, MediaRules, Outgoing, Proof, SessionRules, Whose,
 };
 use b2b_sip::auth::{DigestClient, DigestServer, Penalties};
 use b2b_sip::endpoint::{
@@ -392,8 +394,23 @@ impl AdmissionControl for ServerAdmission {
         &*self.settings.directory
     }
 
+    fn hops_of_caller(&mut self, party: &Party, flow: &Flow) -> HopRule {
+        self.hops.of_caller(self.now, &self.settings, party.user.as_deref(), party.gateway.as_deref(), flow)
+    }
+
+    fn is_of_party(
+        &mut self,
+        now: Instant,
+        party: &Party,
+        lost: Option<&Flow>,
+        request: &Request,
+        flow: &Flow,
+    ) -> Whose {
+        self.whose(now, party, lost, request, flow)
+    }
+
     fn hops_of_contact(&mut self, contact: &ResolvedContact) -> HopRule {
-        self.hops.of_contact(&self.settings, contact)
+        self.hops.of_contact(self.now, &self.settings, contact)
     }
 
     fn located(&mut self, host: &str, targets: &[(Transport, SocketAddr)]) {

@@ -11,7 +11,7 @@ use super::board::GatewayBoard;
 use super::in_force::{Current, Settings, SharedRegistrar, registrar};
 use super::origin::Origin;
 use crate::config::Gateway;
-use crate::registrar::{Aor, NextHop as Reached, SentBy};
+use crate::registrar::{Aor, Binding, NextHop as Reached, SentBy};
 use b2b_call::lookup::ResolvedContact;
 use b2b_call::policy::media::Reach;
 use b2b_call::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, decide};
@@ -47,6 +47,7 @@ impl HopRules {
     /// gateway whose certificate it has shown.
     pub fn of_caller(
         &mut self,
+        now: Instant,
         settings: &Settings,
         identity: Option<&str>,
         gateway: Option<&str>,
@@ -57,7 +58,7 @@ impl HopRules {
             return HopRule::Judged(self.proxy.clone());
         }
         match (identity, settings.sender(gateway, source).0) {
-            (Some(user), _) => self.of_user(settings, user),
+            (Some(user), _) => self.of_user(now, settings, user, Some(flow)),
             (None, Origin::Gateway(name)) => self.of_gateway(name),
             (None, Origin::Trusted) => HopRule::Judged(self.host.clone()),
             (None, Origin::User(_) | Origin::Unknown) => HopRule::Flow(None),
@@ -65,20 +66,38 @@ impl HopRules {
     }
 
     /// The rule for a called party.
-    pub fn of_contact(&mut self, settings: &Settings, contact: &ResolvedContact) -> HopRule {
+    pub fn of_contact(&mut self, now: Instant, settings: &Settings, contact: &ResolvedContact) -> HopRule {
         let by_proxy = contact.flow.is_some_and(|flow| settings.origins.is_proxy(flow.remote.ip()));
         match (&contact.user, &contact.gateway) {
             // its Route is that of its own registration, or of our configuration
             (None, Some(gateway)) => self.of_gateway(&gateway.name),
             _ if by_proxy || contact.path.is_some() => HopRule::Judged(self.proxy.clone()),
-            (Some(user), _) => self.of_user(settings, user),
+            (Some(user), _) => self.of_user(now, settings, user, contact.flow.as_ref()),
             (None, None) => HopRule::Judged(self.host.clone()),
         }
     }
 
-    fn of_user(&self, settings: &Settings, name: &str) -> HopRule {
+    /// Whether a flow is by the address of this gateway, or of a host that is none; `lost` is the flow that it
+    /// used before.
+    pub fn is_own(&mut self, gateway: Option<&str>, lost: Option<&Flow>, flow: &Flow) -> bool {
+        let rule = gateway.map(|name| self.of_gateway(name));
+        let Some(HopRule::Judged(judge)) = rule.or_else(|| Some(HopRule::Judged(self.host.clone()))) else {
+            return false;
+        };
+        let Flow { transport, remote: address, .. } = *flow;
+        let came_by = lost.map(|lost| lost.remote);
+        judge.judge(NextHop { transport, address, name: None, came_by }) == HopVerdict::Follow
+    }
+
+    /// `flow` is that of the phone in the call.
+    fn of_user(&self, now: Instant, settings: &Settings, name: &str, flow: Option<&Flow>) -> HopRule {
         let aor = settings.directory.user(name).and_then(|user| settings.directory.aor(user));
-        let phones = aor.map(|aor| Phones { registrar: self.parts.registrar.clone(), aor });
+        let phones = aor.map(|aor| {
+            let bindings = registrar(&self.parts.registrar).lookup(now, &aor);
+            let of_phone = bindings.into_iter().find(|it| flow.is_some_and(|flow| it.flow.may_be(flow)));
+            let instance = of_phone.and_then(|it| it.instance.clone());
+            Phones { registrar: self.parts.registrar.clone(), aor, instance }
+        });
         HopRule::Flow(phones.map(|phones| Arc::new(phones) as Arc<dyn Whereabouts>))
     }
 
@@ -100,6 +119,20 @@ impl HopRules {
 struct Phones {
     registrar: SharedRegistrar,
     aor: Aor,
+    /// `+sip.instance` of the phone in the call, if it was registered by the call's flow.
+    instance: Option<Box<[u8]>>,
+}
+
+impl Phones {
+    /// The bindings that may be of the phone in the call.
+    fn bindings(&self, now: Instant) -> Vec<Arc<Binding>> {
+        let mut bindings = registrar(&self.registrar).lookup(now, &self.aor);
+        let other = |binding: &Binding| {
+            self.instance.as_ref().zip(binding.instance.as_ref()).is_some_and(|(own, its)| own != its)
+        };
+        bindings.retain(|binding| !other(binding));
+        bindings
+    }
 }
 
 impl fmt::Debug for Phones {
@@ -109,12 +142,15 @@ impl fmt::Debug for Phones {
 }
 
 impl Whereabouts for Phones {
-    /// Uses the binding of the phone in the call: the one with this contact, else the best one of the same
-    /// host, else the only one there is. That of the lost connection is none.
+    /// Uses the binding of the phone in the call: the one with its instance, else with this contact, else the
+    /// best one of the same host, else the only one there is. That of the lost connection is none, nor is one
+    /// of an earlier process, whose connection is lost, too.
     fn now_at(&self, now: Instant, target: &[u8], lost: &Flow) -> Option<PeerWay> {
+        let mut bindings = self.bindings(now);
         let registrar = registrar(&self.registrar);
-        let mut bindings = registrar.lookup(now, &self.aor);
-        bindings.retain(|it| !lost.transport.is_reliable() || it.flow.flow() != Some(*lost));
+        bindings.retain(|it| {
+            !lost.transport.is_reliable() || it.flow.flow() != Some(*lost) && !it.is_of_before()
+        });
         let target = Uri::parse(target).ok();
         let same = |uri: Option<Uri<'_>>| {
             uri.zip(target.as_ref()).is_some_and(|(uri, target)| uri.equivalent(target))
@@ -122,7 +158,8 @@ impl Whereabouts for Phones {
         let host = lost.remote.ip().to_canonical();
         let binding = bindings
             .iter()
-            .find(|it| same(it.uri()))
+            .find(|it| self.instance.is_some() && it.instance == self.instance)
+            .or_else(|| bindings.iter().find(|it| same(it.uri())))
             .or_else(|| bindings.iter().find(|it| it.flow.remote.ip().to_canonical() == host))
             .or(bindings.first().filter(|_| bindings.len() == 1))?;
         let flow = match registrar.next_hop(binding) {
@@ -144,8 +181,7 @@ impl Whereabouts for Phones {
 
     /// The phone has registered by it, and no proxy, by which others come, too.
     fn is_by(&self, now: Instant, flow: &Flow) -> bool {
-        let bindings = registrar(&self.registrar).lookup(now, &self.aor);
-        bindings.iter().any(|it| it.sent_by != SentBy::Proxy && it.flow.flow() == Some(*flow))
+        self.bindings(now).iter().any(|it| it.sent_by != SentBy::Proxy && it.flow.flow() == Some(*flow))
     }
 }
 

@@ -56,6 +56,7 @@ pub fn endpoint(config: &ServerConfig, known: &KnownSources) -> EndpointConfig {
         known: known.clone(),
         services: true,
         locates: true,
+        asks_of_flows: true,
         ..EndpointConfig::new(rand::random())
     }
 }

@@ -30,7 +30,7 @@ fn is_over(server: &Server, path: &str) {
 }
 
 /// Every message is sent again unchanged.
-fn assert_replays(journal: &str) {
+pub fn assert_replays(journal: &str) {
     let read = Journal::parse(journal).unwrap_or_else(|error| panic!("{error}\n{journal}"));
     assert!(!read.is_cut && !read.sent.is_empty());
     let sent = read.sent.len();

@@ -48,6 +48,7 @@ mod pending;
 mod policy_matrix;
 mod policy_matrix_replaces;
 mod profiles;
+mod reconnect;
 mod records;
 mod register_again;
 mod registrar_sigkill;

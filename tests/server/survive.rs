@@ -77,7 +77,7 @@ pub fn written(folder: &Path, calls: usize, endpoints: usize) {
     });
 }
 
-fn killed(server: Server) -> tempfile::TempDir {
+pub fn killed(server: Server) -> tempfile::TempDir {
     let Server { mut process, folder, .. } = server;
     process.signal(Signal::SIGKILL);
     process.wait();

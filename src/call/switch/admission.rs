@@ -108,6 +108,34 @@ pub enum Fate {
     Ignore,
 }
 
+/// Whose a request in a call is that came by another flow than the call's connection.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub enum Whose {
+    /// The party's.
+    Party,
+    /// Nobody's who has proved it: refused.
+    Refused {
+        /// As in a reply.
+        status: u16,
+        /// As in a reply.
+        reason: String,
+        /// As in a reply.
+        #[serde(with = "crate::controller::json::fields")]
+        headers: HeaderFields,
+        /// Whether the reply is kept for retransmissions, see [`Proof`].
+        kept: bool,
+    },
+    /// Not answered.
+    Ignored,
+}
+
+impl Whose {
+    /// Refused with this reply, which has no body.
+    pub fn refused(reply: Reply, kept: bool) -> Self {
+        Whose::Refused { status: reply.status, reason: reply.reason, headers: reply.headers, kept }
+    }
+}
+
 /// The configured media settings of a party.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MediaRules {
@@ -291,6 +319,25 @@ pub trait AdmissionControl: Send {
     /// Our own names and numbers.
     fn ours(&self) -> &dyn Ours {
         &()
+    }
+
+    /// The hops that requests of a call of this caller may take, whose call was restored; `flow` is that of its
+    /// signalling.
+    fn hops_of_caller(&mut self, _party: &Party, _flow: &Flow) -> HopRule {
+        HopRule::Follow
+    }
+
+    /// Decides whether a request in a call of this party is its own, which came by another flow than the call's
+    /// connection, `lost`.
+    fn is_of_party(
+        &mut self,
+        _now: Instant,
+        _party: &Party,
+        _lost: Option<&Flow>,
+        _request: &Request,
+        _flow: &Flow,
+    ) -> Whose {
+        Whose::Party
     }
 
     /// The hops that requests of a call to this contact may take.

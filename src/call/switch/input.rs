@@ -6,10 +6,12 @@ use crate::bridge_fsm::BridgeMode;
 use crate::call_fsm::CallEvent;
 use crate::controller::{EndpointId, MediaEvent, Recorded, RecordingId};
 use crate::event::{DigitBy, Event, MediaRefused, RecordingNews};
+use crate::handler::Party;
 use crate::lookup::LookupRequest;
 use crate::service::command::{Command, Reply};
 use crate::service::{CallError, DialError, DialRequest, Watched};
 use crate::switch::Switch;
+use crate::switch::admission::Whose;
 use crate::switch::common::Common;
 use crate::switch::keep::Kept;
 use crate::switch::state::call::{Call, Purpose};
@@ -25,7 +27,18 @@ use crate::switch::work::sleepers::Sleeper;
 use crate::switch::work::tasks::{Came, Done, MediaResult, Panicked};
 use crate::verdict::media_from;
 use crate::{CallId, LegId};
-use b2b_sip::endpoint::{Event as SipEvent, Reply as SipReply, UsageEvent, UsageId};
+use b2b_sip::endpoint::{
+    Event as SipEvent, Flow, Reply as SipReply, ServerTransactionId, UsageEvent, UsageId,
+};
+use b2b_sip::msg::Request;
+
+/// How a request came that may be of somebody else, see [`UsageEvent::OtherFlow`].
+struct OtherFlow {
+    usage: UsageId,
+    transaction: ServerTransactionId,
+    flow: Flow,
+    registered: bool,
+}
 
 impl Switch {
     /// Handles an event of the endpoint.
@@ -54,6 +67,11 @@ impl Switch {
                 Some(leg) => {
                     self.common.about_event(t.now, self.calls.leg(leg).map(|it| it.call));
                     match event {
+                        UsageEvent::OtherFlow { transaction, request, flow, registered } => {
+                            let party = self.calls.party(leg);
+                            let came = OtherFlow { usage, transaction, flow, registered };
+                            self.common.by_other_flow(t, leg, &party, came, &request);
+                        }
                         // It may name another call.
                         UsageEvent::Refer { refer, request } => self.refer(t, leg, refer, &request),
                         event => self.input(t, leg, CallInput::Signalled { leg, event }),
@@ -551,10 +569,46 @@ impl Switch {
 }
 
 impl Common {
+    /// A request came by another flow than the connection of its leg: whether it is the party's.
+    fn by_other_flow(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        party: &Party,
+        came: OtherFlow,
+        request: &Request,
+    ) {
+        let OtherFlow { usage, transaction, flow, registered } = came;
+        let lost = t.sip.dialog(usage).and_then(|dialog| dialog.flow);
+        let whose = self.world.fact("whose", |world| match registered {
+            true => Whose::Party,
+            false => world.parts.admission.is_of_party(t.now, party, lost.as_ref(), request, &flow),
+        });
+        let done = match whose {
+            Whose::Party => t.sip.believe(t.now, usage, transaction, flow),
+            Whose::Refused { status, reason, headers, kept } => {
+                let reply = SipReply { reason, headers, ..SipReply::status(status) };
+                match kept {
+                    true => t.sip.respond(t.now, transaction, reply),
+                    false => t.sip.respond_once(t.now, transaction, reply),
+                }
+            }
+            Whose::Ignored => {
+                t.sip.ignore_request(transaction);
+                Ok(())
+            }
+        };
+        if let Err(error) = done {
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
+    }
+
     /// Handles an event of a call that was refused, or of a leg that is removed.
     fn stray(&mut self, t: &mut Turn<'_>, usage: UsageId, event: UsageEvent) {
         match event {
-            UsageEvent::Update { transaction, .. } | UsageEvent::Request { transaction, .. } => {
+            UsageEvent::Update { transaction, .. }
+            | UsageEvent::Request { transaction, .. }
+            | UsageEvent::OtherFlow { transaction, .. } => {
                 t.respond(transaction, SipReply::status(481));
             }
             UsageEvent::ReInvite { .. } => {

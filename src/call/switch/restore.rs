@@ -12,7 +12,7 @@ use crate::call_fsm::CallState;
 use crate::controller::{EndpointId, MediaError};
 use crate::handler::HandlerAction;
 use crate::journal::pieces::{ReadPiece, Rest};
-use crate::lookup::LookupError;
+use crate::lookup::{LookupError, ResolvedContact};
 use crate::service::Watched;
 use crate::service::command::{Command, Reply, read_replies, write_replies};
 use crate::switch::Switch;
@@ -33,7 +33,7 @@ use crate::switch::work::tasks::{Came, Done};
 use crate::{CallId, ENDPOINT};
 use b2b_base::ages;
 use b2b_base::numbers;
-use b2b_sip::endpoint::{Endpoint, Lingering, TakenIn, UsageSnapshot};
+use b2b_sip::endpoint::{Endpoint, HopRule, Lingering, TakenIn, UsageSnapshot};
 use b2b_sip::ids::written::{self, Names};
 
 /// Calls that were read.
@@ -267,6 +267,7 @@ impl Switch {
                 }
             }
         }
+        self.judge_hops_again(t, &calls);
         self.answer_for_the_gone(t, requests);
         for call in &calls {
             let Some(it) = self.calls.get_mut(*call) else { continue };
@@ -403,6 +404,31 @@ impl Switch {
         for (leg, admitted) in from.calls.take_admitted() {
             if let Some(it) = self.calls.leg_mut(leg) {
                 it.admitted = admitted;
+            }
+        }
+    }
+
+    /// What is written of calls does not say who judges their next hops.
+    fn judge_hops_again(&mut self, t: &mut Turn<'_>, calls: &[CallId]) {
+        let Switch { calls: table, common } = self;
+        let admission = &mut common.world.parts.admission;
+        for (_, leg) in calls.iter().filter_map(|call| table.get(*call)).flat_map(|it| it.legs.iter()) {
+            let Some(usage) = leg.usage else { continue };
+            let flow = t.sip.dialog(usage).and_then(|dialog| dialog.flow);
+            let hops = match (&leg.contact, flow) {
+                (Some(contact), flow) => {
+                    let contact = ResolvedContact { flow: flow.or(contact.flow), ..(**contact).clone() };
+                    admission.hops_of_contact(&contact)
+                }
+                (None, Some(flow)) => admission.hops_of_caller(&leg.identity.party, &flow),
+                (None, None) => continue,
+            };
+            // Nobody judges them: they stay as written.
+            if matches!(hops, HopRule::Follow) {
+                continue;
+            }
+            if let Err(error) = t.sip.set_hops(usage, hops) {
+                tracing::debug!("a call that has ended: {error}");
             }
         }
     }

@@ -30,7 +30,7 @@ impl ServerAdmission {
             Origin::User(_) | Origin::Trusted | Origin::Unknown => None,
         };
         let (tls, listener) = trunk.map(|it| (it.tls.clone(), it.listener.clone())).unwrap_or_default();
-        let hops = self.hops.of_caller(&self.settings, user, known, flow);
+        let hops = self.hops.of_caller(now, &self.settings, user, known, flow);
         let gateway = gateway.filter(|_| identity.is_none());
         let source = from.address;
         Ok(Caller { identity, gateway, source, channels, redials, policy, hops, tls, listener })

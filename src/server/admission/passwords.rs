@@ -33,7 +33,7 @@ impl Lines {
     }
 
     /// Writes a line, or counts it as skipped.
-    fn write(&mut self, now: Instant, line: impl FnOnce() -> String) {
+    pub fn write(&mut self, now: Instant, line: impl FnOnce() -> String) {
         if self.left.take(now, LINES).is_err() {
             self.skipped += 1;
             return;

@@ -64,7 +64,7 @@ impl ServerAdmission {
         let settings = self.settings.clone();
         let watcher = Watcher { user: user.as_deref(), address };
         let asking = Asking { settings: &settings, watcher };
-        let hops = self.hops.of_caller(&settings, user.as_deref(), gateway.as_deref(), flow);
+        let hops = self.hops.of_caller(t.now, &settings, user.as_deref(), gateway.as_deref(), flow);
         self.notifier.subscribe(t, transaction, request, asking, hops).map_err(|reply| {
             let known = || refusing::words(settings.sender(gateway.as_deref(), address).0);
             let who = user.as_ref().map_or_else(known, |user| format!("user/{user}"));
