@@ -43,8 +43,8 @@ for _ in $(seq 150); do
 done
 [ "${health:-}" = ok ] || { cat "$layers/said"; fails "it does not serve"; }
 [ -e "$root/var/lib/b2b/b2b.sqlite" ] || fails "no store below /var/lib/b2b"
-# The only process of that name in this PID namespace.
-within sh -c 'kill -TERM $(cat /proc/[0-9]*/stat | awk "\$2 == \"(b2b)\" { print \$1 }")'
+# The first process of that name in this PID namespace is the keeper.
+within sh -c 'kill -TERM $(cat /proc/[0-9]*/stat | awk "\$2 == \"(b2b)\" { print \$1 }" | sort -n | head -n 1)'
 wait $! || { cat "$layers/said"; fails "it ended with $?"; }
 
 within dpkg --remove b2b

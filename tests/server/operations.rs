@@ -112,9 +112,14 @@ fn every_log_line_of_the_guide_is_written_somewhere() {
 #[test]
 fn the_unit_takes_rights_away_and_stops_with_sigterm() {
     let unit = read("packaging/b2b.service");
-    for line in
-        ["NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet=", "KillSignal=SIGTERM"]
-    {
+    for line in [
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "CapabilityBoundingSet=",
+        "KillSignal=SIGTERM",
+        // Else the server gets it twice, by the keeper and by systemd.
+        "KillMode=mixed",
+    ] {
         assert!(unit.lines().any(|it| it == line), "{line}");
     }
 }
