@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::entry::Role;
+use super::gaps::Gaps;
 use super::hearing::Heard;
 use super::histogram;
 use super::party::Outcome;
@@ -243,6 +244,8 @@ pub struct Figures {
     pub worst: Worst,
     /// The failed calls.
     pub failed: Failed,
+    /// The gaps that judged calls heard.
+    pub gaps: Gaps,
     /// Every call, if each is a case.
     pub each: Option<Vec<Call>>,
     /// The calls by routes of the plan.
@@ -302,6 +305,7 @@ impl Figures {
             "response": self.response.json(),
             "lateness": self.lateness.json(), "at_once": self.at_once, "held_back": self.held_back,
             "over_time": self.timeline.json(), "worst_calls": self.worst.calls(), "failed_calls": self.failed,
+            "gaps": self.gaps,
             "routes": self.routes().map(|route| {
                 let mut of = route.side.json();
                 of["prefix"] = json!(route.prefix);

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
 use std::time::Duration;
 
-use super::sound::RATE_HZ;
+use super::sound::{RATE_HZ, samples_now};
 use b2b_dsp::mark::{Mark, MarkEvent, Side};
 
 /// Delays kept per call, the latest ones: 41 s.
 const DELAYS: usize = 64;
+/// Gaps kept per call with their times, the latest ones.
+const GAPS: usize = 64;
 /// Minimum quality of a word for a delay measurement.
 const SURE: f32 = 0.75;
 /// The mark of a callee that hears no caller.
@@ -97,8 +99,9 @@ pub(super) struct Hearing {
     /// The longest gap so far, ms.
     longest_gap: AtomicU32,
     gaps: AtomicU32,
-    /// Start of the last gap: an ongoing one is reported repeatedly.
-    last_gap: AtomicU64,
+    /// Start and length of the latest ones: an ongoing one is reported repeatedly.
+    gap_starts: [AtomicU64; GAPS],
+    gap_lengths: [AtomicU32; GAPS],
     delays: [AtomicI32; DELAYS],
     measured: AtomicU32,
 }
@@ -112,7 +115,8 @@ impl Default for Hearing {
             foreign_words: AtomicU32::new(0),
             longest_gap: AtomicU32::new(0),
             gaps: AtomicU32::new(0),
-            last_gap: AtomicU64::new(0),
+            gap_starts: std::array::from_fn(|_| AtomicU64::new(0)),
+            gap_lengths: std::array::from_fn(|_| AtomicU32::new(0)),
             delays: std::array::from_fn(|_| AtomicI32::new(0)),
             measured: AtomicU32::new(0),
         }
@@ -134,8 +138,27 @@ pub struct Heard {
     pub gaps: u32,
     /// The longest of these gaps, ms.
     pub longest_gap_ms: u32,
+    /// The latest of them.
+    pub latest_gaps: Vec<HeardGap>,
     /// Mouth-to-ear latency, median of the last words, ms.
     pub delay_ms: Option<f64>,
+}
+
+/// A gap between heard words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeardGap {
+    /// Its start, in samples on the clock of marks.
+    pub from: u64,
+    /// Its length, ms.
+    pub ms: u32,
+}
+
+impl HeardGap {
+    /// The time since its start.
+    pub fn ago(&self) -> Duration {
+        let samples = samples_now().saturating_sub(self.from);
+        Duration::from_secs_f64(samples as f64 / f64::from(RATE_HZ))
+    }
 }
 
 impl Hearing {
@@ -157,12 +180,22 @@ impl Hearing {
             // before the first word and after the last one no mark is expected
             MarkEvent::Silence(gap) | MarkEvent::Noise(gap) if self.words.load(Relaxed) > 0 => {
                 let ms = (gap.length * 1_000 / u64::from(RATE_HZ)) as u32;
-                let another = self.last_gap.swap(gap.from, Relaxed) != gap.from;
-                self.gaps.fetch_add(u32::from(another), Relaxed);
+                self.gap(gap.from, ms);
                 self.longest_gap.fetch_max(ms, Relaxed);
             }
             MarkEvent::Silence(_) | MarkEvent::Noise(_) => {}
         }
+    }
+
+    /// A gap: one with the start of the last one is that, which goes on.
+    fn gap(&self, from: u64, ms: u32) {
+        let known = self.gaps.load(Relaxed);
+        let start = |n: u32| &self.gap_starts[n as usize % GAPS];
+        let goes_on = known > 0 && start(known - 1).load(Relaxed) == from;
+        let at = if goes_on { known - 1 } else { known };
+        start(at).store(from, Relaxed);
+        self.gap_lengths[at as usize % GAPS].store(ms, Relaxed);
+        self.gaps.store(at.wrapping_add(1), Relaxed);
     }
 
     fn foreign(&self, mark: Mark) {
@@ -184,13 +217,19 @@ impl Hearing {
         let measured = (self.measured.load(Relaxed) as usize).min(DELAYS);
         let mut delays: Vec<i32> = self.delays[..measured].iter().map(|delay| delay.load(Relaxed)).collect();
         delays.sort_unstable();
+        let gaps = self.gaps.load(Relaxed);
+        let latest = (gaps as usize - GAPS.min(gaps as usize)..gaps as usize).map(|n| HeardGap {
+            from: self.gap_starts[n % GAPS].load(Relaxed),
+            ms: self.gap_lengths[n % GAPS].load(Relaxed),
+        });
         Heard {
             words: self.words.load(Relaxed),
             unheard: self.unheard.load(Relaxed),
             foreign,
             foreign_words: self.foreign_words.load(Relaxed),
-            gaps: self.gaps.load(Relaxed),
+            gaps,
             longest_gap_ms: self.longest_gap.load(Relaxed),
+            latest_gaps: latest.collect(),
             delay_ms: delays.get(delays.len() / 2).map(|delay| f64::from(*delay) / 100.0),
         }
     }
@@ -213,6 +252,8 @@ impl Heard {
 
 #[cfg(test)]
 mod tests {
+    use b2b_dsp::mark::Gap;
+
     use super::*;
 
     #[test]
@@ -226,6 +267,31 @@ mod tests {
         {
             assert!(ears(text).is_err_and(|error| error.contains(said)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_gap_that_goes_on_is_one_and_the_latest_ones_are_kept() {
+        let hearing = Hearing::default();
+        let word = b2b_dsp::mark::Heard {
+            mark: Mark { call: 7, side: Side::Callee },
+            position: 0,
+            at: 0,
+            quality: 1.0,
+            rate_hz: RATE_HZ,
+        };
+        let gap = |from, ms: u64| MarkEvent::Silence(Gap { from, length: ms * u64::from(RATE_HZ) / 1_000 });
+        // Before the first word no mark is expected.
+        hearing.take(Side::Callee, &gap(1, 500));
+        hearing.take(Side::Callee, &MarkEvent::Heard(word));
+        for (from, ms) in [(10, 60), (20, 1_000), (20, 1_400), (30, 100)] {
+            hearing.take(Side::Callee, &gap(from, ms));
+        }
+        let heard = hearing.read();
+        let kept: Vec<_> = heard.latest_gaps.iter().map(|gap| (gap.from, gap.ms)).collect();
+        assert_eq!((heard.gaps, kept), (3, vec![(10, 60), (20, 1_400), (30, 100)]));
+        (0..100).for_each(|n| hearing.take(Side::Callee, &gap(1_000 + n, 200)));
+        let latest = hearing.read().latest_gaps;
+        assert_eq!((latest.len(), latest[0].from, latest[63].from), (GAPS, 1_036, 1_099));
     }
 
     #[test]
@@ -248,6 +314,7 @@ mod tests {
             foreign_words: 0,
             gaps: 0,
             longest_gap_ms: 0,
+            latest_gaps: Vec::new(),
             delay_ms: Some(90.0),
         };
         let fault = |heard: &Heard| heard.fault(own, |call| call == 8);

@@ -241,6 +241,11 @@ fn samples(time: NtpTime) -> u64 {
     ((u128::from(time.0) * u128::from(RATE_HZ)) >> 32) as u64
 }
 
+/// The clock of marks now.
+pub(super) fn samples_now() -> u64 {
+    samples(NtpTime::from_system(SystemTime::now()))
+}
+
 /// Source and sink of a leg without audio.
 pub struct Nothing;
 
@@ -381,7 +386,7 @@ impl Ear {
     /// Evaluates marks in received audio.
     fn hear_mark(&mut self, played: &[i16]) {
         let Some(reader) = self.reader.as_mut().filter(|_| self.sound.is_listened_to()) else { return };
-        let now = samples(NtpTime::from_system(SystemTime::now()));
+        let now = samples_now();
         reader.push(now, played, &mut self.events);
         for event in self.events.drain(..) {
             if let MarkEvent::Heard(word) = &event

@@ -39,6 +39,9 @@ impl Generator {
             self.marks.was_under_way(call, since) || others().any(|(_, it)| it.call_in_mark() == call)
         });
         self.figures.of(counts).for_each(|side| side.judged(number, &heard));
+        if let Some(entry) = self.entries.get(&id) {
+            self.figures.gaps.of(&entry.call, &heard.latest_gaps, self.began.elapsed().as_secs_f64());
+        }
         with_fault(outcome, fault)
     }
 
