@@ -141,12 +141,12 @@ class House(contextlib.ExitStack):
 class Server(Process):
     """A server with this configuration, in which `$at` and `$http` are its addresses and `$media` that of its media."""
 
-    def __init__(self, house, config, name="server", core=0, binary=BINARY, **words):
+    def __init__(self, house, config, name="server", core=0, binary=BINARY, flags=(), **words):
         self.address, self.http = (f"{AT}:{next(PORTS)}" for _ in range(2))
         self.records = house.path / "cdr.jsonl"
         words |= {"at": self.address, "http": self.http, "media": AT}
         config = filled(config, house.path / f"{name}.toml", **words)
-        super().__init__(house, name, [binary, "--role", "b2bua", "--config", config], core)
+        super().__init__(house, name, [binary, "--role", "b2bua", *flags, "--config", config], core)
         self.ready()
 
     def rests(self):
