@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use b2b_base::util::{exit::Exit, process::PARENT};
@@ -58,6 +58,8 @@ struct Keeper {
     signals: SignalFd,
     /// What the server has handed over.
     kept: Vec<Passed>,
+    /// Servers that have ended and are still to be waited for.
+    ended: Vec<Pid>,
     /// The times of the last deaths.
     deaths: Vec<Instant>,
     /// The server was told to end.
@@ -80,8 +82,8 @@ pub fn run() -> anyhow::Result<u8> {
     let wanted = SigSet::from_iter(SIGNALS.into_iter().chain([Signal::SIGCHLD]));
     wanted.thread_block()?;
     let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-    let (kept, deaths) = (Vec::new(), Vec::new());
-    Keeper { program, inbox, signals, kept, deaths, ends: false, disturbed: false }.keep()
+    let (kept, ended, deaths) = (Vec::new(), Vec::new(), Vec::new());
+    Keeper { program, inbox, signals, kept, ended, deaths, ends: false, disturbed: false }.keep()
 }
 
 impl Keeper {
@@ -118,16 +120,23 @@ impl Keeper {
     /// Serves the server until its end.
     fn follow(&mut self, server: Pid) -> anyhow::Result<WaitStatus> {
         tracing::info!("the server is process {server}");
+        // Where somebody looks at /proc meanwhile, the kernel has been seen to take half a minute for this, so it comes after
+        // the start of the next server.
+        for ended in self.ended.drain(..) {
+            waitpid(ended, None)?;
+        }
         let (mut watch, mut looked) = (Watch::default(), Instant::now());
         loop {
             self.sleep(TICK)?;
             self.signals(Some(server))?;
             // First its end, then its last words.
-            let status = waitpid(server, Some(WaitPidFlag::WNOHANG))?;
+            let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+            let status = waitid(Id::Pid(server), look)?;
             while let Some(message) = self.inbox.receive() {
                 self.hear(message, server, &mut watch);
             }
             if status != WaitStatus::StillAlive {
+                self.ended.push(server);
                 return Ok(status);
             }
             if let Some(signal) = watch.tick(looked.elapsed()) {
