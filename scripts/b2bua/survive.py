@@ -1,6 +1,5 @@
 """See scripts/survive.sh."""
 
-import json
 import os
 import random
 import re
@@ -9,14 +8,14 @@ import signal
 import sys
 import tempfile
 import time
+import wave
 from collections import Counter
 from pathlib import Path
 
-from load import Load
+from machine import House, arguments, conclude, wait_for
 from soak import user_of
-from machine import HERE, House, Server, arguments, conclude, wait_for
+from survive_mix import CONNECTED, OUTBOUND, Calls, mix_of
 
-PLANS = HERE / "survive"
 # The exit code if the generator was late: figures of sound mean nothing.
 VOID = 4
 # Share of the time by which the generator may be later than a thread that only sleeps, percent.
@@ -33,89 +32,104 @@ GAP_MS = 600
 HANG_MS = 7_500
 # After a longer gap the sound is not back.
 SILENT_MS = 4_000
+# What applications tell is as before within this time, s.
+SETTLED_S = 2
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGSEGV": signal.SIGSEGV, "SIGABRT": signal.SIGABRT, "SIGSTOP": signal.SIGSTOP}
 # Of twenty deaths; fewer are chosen from these.
 DEATHS = ["SIGKILL"] * 8 + ["SIGSEGV"] * 2 + ["SIGABRT"] * 2 + ["SIGSTOP"] * 2 + ["restoring"] * 2
+# Without calls all of it is 0; transactions stay for half a minute (RFC 3261 §17.2.2), which --short does not wait for.
+AT_ONCE = ("calls", "legs", "media_endpoints", "media_streams", "voice_sockets", "commands")
 
 
-class Kept(Server):
-    """A server with a keeper: `child` is the keeper, `pid` the server."""
+def dies(server, kind, chance):
+    """Kills the server in this way; returns when, and what was seen."""
+    standing, up = server.standing(), server.holdings()["calls"]
+    at, pid = time.time(), server.pid
+    os.kill(pid, SIGNALS.get(kind, signal.SIGKILL))
+    if kind == "SIGSEGV":
+        # The first one only takes away the handler of Rust's library: a real fault happens again.
+        time.sleep(0.001)
+        os.kill(pid, signal.SIGSEGV)
+    begun = server.is_away(pid)
+    if kind == "restoring":
+        time.sleep(chance.uniform(0.02, 0.2))
+        server.lives = server.has_been_ready()
+        os.kill(pid := server.pid, signal.SIGKILL)
+        begun = server.is_away(pid)
+    back = server.comes_back()
+    before = server.ask("/survive")["before"] or {}
+    ended = Counter(it["why"] for it in before.get("ended", ()))
+    row = {"kind": kind, "at": at, "up": up, "went_on": before.get("went_on", 0), "ended": dict(ended)}
+    row |= {"away_ms": round((begun - at) * 1000), "restored_ms": round((back - begun) * 1000)}
+    # Applications begin after the server is ready.
+    end = time.monotonic() + SETTLED_S
+    while (words := moved(standing, server.standing())) and time.monotonic() < end:
+        time.sleep(0.1)
+    return row | {"moved": words}
 
-    def __init__(self, house, config, **words):
-        super().__init__(house, config, flags=["--keep"], **words)
-        self.lives = 1
-        self.now()
 
-    def now(self):
-        """Reads the server's process."""
-        self.pid = int(re.findall(r"the server is process (\d+)", self.said())[-1])
-        return self.pid
-
-    def comes_back(self):
-        """Waits for the next server; returns when it was ready."""
-        ready = lambda: self.said().count("READY role=b2bua") > self.lives or not self.is_alive()
-        wait_for(ready, "the next server", 30, 0.005)
-        if not self.is_alive():
-            sys.exit(f"the keeper has ended:\n{self.said()[-3000:]}")
-        at = time.time()
-        self.lives += 1
-        self.now()
-        return at
-
-    def dies(self, kind, chance):
-        """Kills the server; returns when, and what was seen."""
-        up = self.holdings()["calls"]
-        at, pid = time.time(), self.pid
-        os.kill(pid, SIGNALS.get(kind, signal.SIGKILL))
-        if kind == "SIGSEGV":
-            # The first one only takes away the handler of Rust's library: a real fault happens again.
-            time.sleep(0.001)
-            os.kill(pid, signal.SIGSEGV)
-        if kind == "restoring":
-            wait_for(lambda: self.now() != pid, "the next process", 10, 0.001)
-            time.sleep(chance.uniform(0.02, 0.2))
-            if self.said().count("READY role=b2bua") > self.lives:
-                self.lives += 1
-            os.kill(self.pid, signal.SIGKILL)
-        back = self.comes_back()
-        before = json.loads(self.get("/survive"))["before"] or {}
-        ended = Counter(it["why"] for it in before.get("ended", ()))
-        row = {"kind": kind, "at": at, "up": up, "went_on": before.get("went_on"), "ended": dict(ended)}
-        return row | {"away_ms": before.get("away_ms"), "ready_ms": round((back - at) * 1000)}
+def moved(before, after):
+    """As text, what of the applications is not as it was."""
+    words = []
+    if before["queue"] != after["queue"]:
+        words.append(f"the queue's order: {before['queue']} became {after['queue']}")
+    for what in ("rooms", "places"):
+        for name in before[what].keys() | after[what].keys():
+            if (was := before[what].get(name)) != (now := after[what].get(name)):
+                words.append(f"{what} {name}: {was} became {now}")
+    return words
 
 
 class Ears:
     """The gaps and failed calls of the loads, by death."""
 
     def __init__(self, deaths):
-        self.deaths = deaths
+        self.deaths, self.problems = deaths, []
+        for row in deaths:
+            row |= {"failed": [], "refused": [], "gaps": {"caller": [], "callee": []}}
 
     def death_at(self, at):
         """The last death before this time."""
         return next((row for row in reversed(self.deaths) if row["at"] - EARLY_S <= at), None)
 
-    def takes(self, name, began, told, problems):
+    def take(self, name, began, told):
         """What a load has heard; what has nothing to do with a death is a problem."""
         for it in told["failed_calls"]["calls"]:
             row = self.death_at(began + it["at_s"] + it["lasted_s"])
             words = f"{name}: {it.get('kind') or it['side']} {it['number']}: `{it['step']}`: {it['why']}"
-            if row:
-                row.setdefault("failed", []).append(words)
+            if name in CONNECTED and it["step"] in ("hang up", "say mark"):
+                continue
+            if row is None:
+                self.problems.append(f"before the first death: {words}")
             else:
-                problems.append(words)
-        longest = {}
+                never_answered = it["step"].startswith("dial") and it["why"].startswith("refused")
+                row["refused" if never_answered else "failed"].append(words)
+        longest = Counter()
         for gap in told["gaps"]["heard"]:
             row = self.death_at(began + gap["at_s"])
-            key = (id(row), gap["side"], gap["number"])
-            longest[key] = max(longest.get(key, 0), gap["ms"])
-        for row in self.deaths:
-            for side in ("caller", "callee"):
-                gaps = row.setdefault(f"{side}_gaps", [])
-                gaps += [ms for (of, which, _), ms in longest.items() if of == id(row) and which == side]
-        before = [ms for (of, *_), ms in longest.items() if of == id(None)]
-        if before:
-            print(f"{name}: {len(before)} gaps before the first death, the longest {max(before)} ms")
-        return max(0.0, told["generator_late_pct"] - told["sleeper_late_pct"])
+            key = (self.deaths.index(row) if row else None, gap["side"], gap["number"])
+            longest[key] = max(longest[key], gap["ms"])
+        for (death, side, _), ms in longest.items():
+            if death is not None:
+                self.deaths[death]["gaps"][side].append(ms)
+
+    def judge(self):
+        """As text, what was not to happen."""
+        for n, row in enumerate(self.deaths):
+            name, gaps = f"death {n + 1} ({row['kind']})", row["gaps"]["caller"] + row["gaps"]["callee"]
+            hang = HANG_MS if row["kind"] == "SIGSTOP" else 0
+            row["silent"] = sum(ms > SILENT_MS + hang for ms in gaps)
+            failed = Counter(re.sub(r"\d+", "N", words) for words in row["failed"])
+            self.problems += [f"{name}: {count} times {words}" for words, count in failed.most_common(12)]
+            if row["silent"]:
+                self.problems.append(f"{name}: {row['silent']} ears heard nothing any more")
+            if row["ended"]:
+                self.problems.append(f"{name}: the server says that it lost {row['ended']}")
+            if row["moved"]:
+                self.problems.append(f"{name}: {len(row['moved'])} are not as before: {'; '.join(row['moved'][:3])}")
+            if not hang and (p99 := percentile(gaps, 99) or 0) > GAP_MS:
+                self.problems.append(f"{name}: the gap is {p99} ms in the 99th percentile")
+        return self.problems
 
 
 def percentile(values, percent):
@@ -128,99 +142,95 @@ def gaps_of(values):
 
 
 def table(deaths):
-    print(f"{'':>3} {'death':<10} {'up':>5} {'went on':>7} {'lost':>5}  {'caller p50/p99/max':<20} {'callee p50/p99/max':<20} {'away':>6} {'ready':>6} ms")
+    print(f"{'':>3} {'death':<10} {'up':>5} {'went on':>7} {'lost':>5} {'silent':>6} {'refused':>7}  {'caller p50/p99/max':<20} "
+          f"{'callee p50/p99/max':<20} {'away':>6} {'restored in':>11} ms")
     for n, row in enumerate(deaths):
-        lost = len(row.get("failed", ())) + row["silent"]
-        print(f"{n + 1:>3} {row['kind']:<10} {row['up']:>5} {row['went_on'] or 0:>7} {lost:>5}  {gaps_of(row['caller_gaps']):<20} "
-              f"{gaps_of(row['callee_gaps']):<20} {row['away_ms'] or 0:>6} {row['ready_ms']:>6}")
+        gaps = [gaps_of(row["gaps"][side]) for side in ("caller", "callee")]
+        print(f"{n + 1:>3} {row['kind']:<10} {row['up']:>5} {row['went_on']:>7} {len(row['failed']):>5} {row['silent']:>6} "
+              f"{len(row['refused']):>7}  {gaps[0]:<20} {gaps[1]:<20} {row['away_ms']:>6} {row['restored_ms']:>11}")
 
 
-def judge(deaths):
-    """As text, what was not to happen."""
-    problems = []
-    for n, row in enumerate(deaths):
-        name, gaps = f"death {n + 1} ({row['kind']})", row["caller_gaps"] + row["callee_gaps"]
-        hang = HANG_MS if row["kind"] == "SIGSTOP" else 0
-        row["silent"] = sum(ms > SILENT_MS + hang for ms in gaps)
-        failed = Counter(re.sub(r"\d+", "N", words) for words in row.get("failed", ()))
-        problems += [f"{name}: lost {count}: {words}" for words, count in failed.most_common(8)]
-        if row["silent"]:
-            problems.append(f"{name}: {row['silent']} ears heard nothing any more")
-        if row["ended"]:
-            problems.append(f"{name}: the server says that it lost {row['ended']}")
-        if not hang and (p99 := percentile(gaps, 99) or 0) > GAP_MS:
-            problems.append(f"{name}: the gap is {p99} ms in the 99th percentile")
+def records_wrong(records, counts):
+    """As text, where records differ from the calls that there were."""
+    seen = Counter((it["call_id"], it["leg_id"], it["sip_call_id"]) for it in records)
+    twice = [key for key, count in seen.items() if count > 1]
+    problems = [f"{len(twice)} records are there twice: {twice[:3]}"] if twice else []
+    ways = Counter((user_of(it["callee"]), it["direction"]) for it in records)
+    rooms = sum(count for (number, way), count in ways.items() if number.startswith("room") and way == "inbound")
+    for kind, count in counts.items():
+        inbound = rooms if kind == "room" else ways[{"parked": "700"}.get(kind, kind), "inbound"]
+        outbound = ways[kind, "outbound"]
+        if inbound != count or outbound != (count if kind in OUTBOUND else 0):
+            problems.append(f"{kind}: {inbound} inbound and {outbound} outbound records of {count} calls")
     return problems
 
 
-def records_wrong(records, begun):
-    """As text, where records differ from the calls that there were."""
-    problems, seen = [], Counter((it["call_id"], it["leg_id"]) for it in records) if records and "leg_id" in records[0] else Counter()
-    twice = [key for key, count in seen.items() if count > 1]
-    if twice:
-        problems.append(f"{len(twice)} records are there twice: {twice[:3]}")
-    for kind, (inbound, outbound) in begun.items():
-        ways = Counter(it["direction"] for it in records if user_of(it["callee"]) == kind)
-        if (ways["inbound"], ways["outbound"]) != (inbound, outbound):
-            problems.append(f"{kind}: {ways['inbound']} and {ways['outbound']} records of {inbound} and {outbound} legs")
-    ends = Counter((it["direction"], it["disposition"]) for it in records)
-    return problems, dict(ends)
+def kept(folder, calls, seconds, what):
+    """As text, whether these calls have their files, and each file most of its call."""
+    lengths = []
+    for path in folder.rglob("*.wav"):
+        with wave.open(str(path)) as file:
+            lengths.append(file.getnframes() / file.getframerate())
+    short = [round(it, 1) for it in lengths if it < seconds]
+    problems = [f"{what}: {len(lengths)} files of {calls} calls"] if len(lengths) != calls else []
+    return problems + ([f"{what}: {len(short)} files are shorter than {seconds:.0f} s: {short[:4]}"] if short else [])
 
 
 def main():
-    options = arguments(calls=50, deaths=1, seed=0, rate=25, short=False, kinds="", logs="", json="target/survive.json")
+    options = arguments(calls=1000, deaths=20, seed=0, rate=25, short=False, only="", kinds="", logs="", json="target/survive.json")
     if options.short:
-        options.calls, options.deaths = 100, 3
+        options.calls, options.deaths, options.rate = 100, 3, 50
     seed = options.seed or random.SystemRandom().getrandbits(32)
-    chance, problems, deaths = random.Random(seed), [], []
+    chance = random.Random(seed)
+    # The loads' seeds, too.
+    random.seed(seed)
     kinds = options.kinds.split(",") if options.kinds else chance.sample(DEATHS, min(options.deaths, len(DEATHS)))
-    print(f"seed {seed}: {options.calls} calls, deaths by {', '.join(kinds)}", flush=True)
+    counts, deaths = mix_of(options.calls, options.only.split(",") if options.only else None), []
+    print(f"seed {seed}: {sum(counts.values())} calls: {counts}; deaths by {', '.join(kinds)}", flush=True)
+    seconds = len(kinds) * BETWEEN_S[1] + kinds.count("SIGSTOP") * HANG_MS / 1000 + JUDGED_S
     with House() as house:
         if options.logs:
             house.callback(shutil.copytree, house.path, options.logs, dirs_exist_ok=True)
         memory = Path(house.enter_context(tempfile.TemporaryDirectory(prefix="b2b-survive-", dir="/dev/shm"))) / "calls"
-        callees = Load(house, "callees", plan=PLANS / "callees.toml")
-        callees_began = time.time()
-        server = Kept(house, PLANS / "b2bua.toml", memory=memory, size_mb=64, callees=callees.address).rests()
-        words = {"server": server.address, "rate": options.rate, "calls": options.calls, "bridged": options.calls}
-        callers = Load(house, "callers", plan=PLANS / "callers.toml", **words)
-        callers_began = time.time()
-        wait_for(lambda: server.holdings()["calls"] >= options.calls or not callers.is_alive(), "the calls",
-                 options.calls / options.rate + 30, 0.1)
-        time.sleep(JUDGED_S)
+        calls = Calls(house, memory, counts, options.rate, seconds)
+        calls.begin()
+        server, began = calls.server, time.time()
+        time.sleep(JUDGED_S if options.short else JUDGED_S * 2)
         for kind in kinds:
-            deaths.append(server.dies(kind, chance))
-            print(f"  {deaths[-1]}", flush=True)
+            deaths.append(dies(server, kind, chance))
+            print(f"  {deaths[-1]}"[:400], flush=True)
             time.sleep(chance.uniform(*BETWEEN_S))
-        up = server.holdings()["calls"]
-        told = {"callers": callers.told(60, signal.SIGINT)}
-        told["callees"] = callees.told(60, signal.SIGINT)
-        ears, late = Ears(deaths), {}
-        for name, began in (("callers", callers_began), ("callees", callees_began)):
-            late[name] = ears.takes(name, began, told[name], problems)
-        held = ("calls", "legs", "media_endpoints")
-        quiet = (lambda: not any(map(server.holdings().get, held))) if options.short else (lambda: server.is_quiet(0))
-        wait_for(quiet, f"nothing to be held: {server.holdings()}", 100, 0.5)
-        survive = json.loads(server.get("/survive"))
+        up, lasted = server.holdings()["calls"], time.time() - began
+        told = calls.end()
+        ears = Ears(deaths)
+        for name in told:
+            ears.take(name, calls.began[name], told[name])
+        late = {name: round(max(0.0, it["generator_late_pct"] - it["sleeper_late_pct"]), 3) for name, it in told.items()}
+        quiet = lambda: server.is_quiet(0) if not options.short else not any(map(server.holdings().get, AT_ONCE))
+        problems = ears.judge()
+        end = time.monotonic() + 100
+        while not quiet() and time.monotonic() < end:
+            time.sleep(0.5)
+        if not quiet():
+            problems.append(f"after all calls: {server.not_let_go()}")
+        survive = server.ask("/survive")
         if survive["covered"] or survive["not_covered"]:
             problems.append(f"in memory at the end: {survive}")
         problems += server.never() + server.stop()
-        log = server.said()
         records = server.cdrs()
-    wrong, ends = records_wrong(records, {"bridged": (options.calls, options.calls)})
-    problems += judge(deaths) + wrong
+        problems += kept(house.path / "voicemail", counts.get("voicemail", 0), lasted - 3, "voicemail")
+        problems += records_wrong(records, {kind: count for kind, count in counts.items() if kind != "rings"})
     table(deaths)
-    answered = told["callers"]["callers"]["answered"]
-    done = told["callers"]["callers"]["done"]
-    print(f"{answered} answered, {done} done, {up} up after the last death; {len(records)} records: {ends}")
-    print(f"generator late {late}; machine late {told['callers']['sleeper_late_pct']:.2f} % of the time, {told['callers']['sleeper_longest_ms']} ms at once")
-    is_void = max(late.values()) > LATE_PCT
-    if is_void:
-        print(f"VOID: the generator was late for {max(late.values()):.2f} % of the time more than a thread that only sleeps")
+    each = {name: (it["callers"]["answered"], it["callers"]["done"]) for name, it in told.items() if it["callers"]["begun"]}
+    print(f"answered and done: {each}; {up} up after the last death; {len(records)} records")
+    machine = max((it["sleeper_longest_ms"], it["sleeper_late_pct"]) for it in told.values())
+    print(f"the generator was late for {max(late.values())} %; the machine for {machine[1]:.2f} % of the time, {machine[0]} ms at once")
+    if max(late.values()) > LATE_PCT:
         for words in problems:
             print(f"NOT HELD: {words}")
+        print(f"VOID: the generator was late: {late}")
         sys.exit(VOID)
-    conclude(options.json, problems, seed=seed, deaths=deaths)
+    conclude(options.json, problems, seed=seed, counts=counts, deaths=deaths)
 
 
 if __name__ == "__main__":

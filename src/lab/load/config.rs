@@ -174,6 +174,8 @@ impl LoadConfig {
                 rtp_advertise: self.rtp_advertise,
                 // other packets than those that are received
                 impairment_sent: impair.map(|it| ImpairConfig { seed: !it.seed, ..it }),
+                // NOTIFYs about a `transfer` of theirs
+                transfers: true,
                 signalling_only: self.signalling_only,
                 source_messages_per_s: Some(MESSAGES_PER_S),
                 ..CallOptions::default()
