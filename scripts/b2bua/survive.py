@@ -1,10 +1,8 @@
 """See scripts/survive.sh."""
 
-import os
 import random
 import re
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -14,6 +12,7 @@ from pathlib import Path
 
 from machine import House, arguments, conclude, wait_for
 from soak import user_of
+from survive_deaths import DEATHS, dies
 from survive_mix import CONNECTED, OUTBOUND, Calls, mix_of
 
 # The exit code if the generator was late: figures of sound mean nothing.
@@ -32,52 +31,8 @@ GAP_MS = 600
 HANG_MS = 7_500
 # After a longer gap the sound is not back.
 SILENT_MS = 4_000
-# What applications tell is as before within this time, s.
-SETTLED_S = 2
-SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGSEGV": signal.SIGSEGV, "SIGABRT": signal.SIGABRT, "SIGSTOP": signal.SIGSTOP}
-# Of twenty deaths; fewer are chosen from these.
-DEATHS = ["SIGKILL"] * 8 + ["SIGSEGV"] * 2 + ["SIGABRT"] * 2 + ["SIGSTOP"] * 2 + ["restoring"] * 2
 # Without calls all of it is 0; transactions stay for half a minute (RFC 3261 §17.2.2), which --short does not wait for.
 AT_ONCE = ("calls", "legs", "media_endpoints", "media_streams", "voice_sockets", "commands")
-
-
-def dies(server, kind, chance):
-    """Kills the server in this way; returns when, and what was seen."""
-    standing, up = server.standing(), server.holdings()["calls"]
-    at, pid = time.time(), server.pid
-    os.kill(pid, SIGNALS.get(kind, signal.SIGKILL))
-    if kind == "SIGSEGV":
-        # The first one only takes away the handler of Rust's library: a real fault happens again.
-        time.sleep(0.001)
-        os.kill(pid, signal.SIGSEGV)
-    begun = server.is_away(pid)
-    if kind == "restoring":
-        time.sleep(chance.uniform(0.02, 0.2))
-        server.lives = server.has_been_ready()
-        os.kill(pid := server.pid, signal.SIGKILL)
-        begun = server.is_away(pid)
-    back = server.comes_back()
-    before = server.ask("/survive")["before"] or {}
-    ended = Counter(it["why"] for it in before.get("ended", ()))
-    row = {"kind": kind, "at": at, "up": up, "went_on": before.get("went_on", 0), "ended": dict(ended)}
-    row |= {"away_ms": round((begun - at) * 1000), "restored_ms": round((back - begun) * 1000)}
-    # Applications begin after the server is ready.
-    end = time.monotonic() + SETTLED_S
-    while (words := moved(standing, server.standing())) and time.monotonic() < end:
-        time.sleep(0.1)
-    return row | {"moved": words}
-
-
-def moved(before, after):
-    """As text, what of the applications is not as it was."""
-    words = []
-    if before["queue"] != after["queue"]:
-        words.append(f"the queue's order: {before['queue']} became {after['queue']}")
-    for what in ("rooms", "places"):
-        for name in before[what].keys() | after[what].keys():
-            if (was := before[what].get(name)) != (now := after[what].get(name)):
-                words.append(f"{what} {name}: {was} became {now}")
-    return words
 
 
 class Ears:
@@ -132,6 +87,12 @@ class Ears:
         return self.problems
 
 
+def chosen(count, chance):
+    """So many kinds of deaths; of twenty, each is there as often as in `DEATHS`."""
+    kinds = DEATHS * (count // len(DEATHS))
+    return chance.sample(kinds, len(kinds)) + chance.sample(DEATHS, count % len(DEATHS))
+
+
 def percentile(values, percent):
     values = sorted(values)
     return values[min(len(values) - 1, int(len(values) * percent / 100))] if values else None
@@ -184,7 +145,7 @@ def main():
     chance = random.Random(seed)
     # The loads' seeds, too.
     random.seed(seed)
-    kinds = options.kinds.split(",") if options.kinds else chance.sample(DEATHS, min(options.deaths, len(DEATHS)))
+    kinds = options.kinds.split(",") if options.kinds else chosen(options.deaths, chance)
     counts, deaths = mix_of(options.calls, options.only.split(",") if options.only else None), []
     print(f"seed {seed}: {sum(counts.values())} calls: {counts}; deaths by {', '.join(kinds)}", flush=True)
     seconds = len(kinds) * BETWEEN_S[1] + kinds.count("SIGSTOP") * HANG_MS / 1000 + JUDGED_S

@@ -1,15 +1,15 @@
 """The calls of scripts/survive.sh: a server with a keeper, loads that call and answer, and a voice agent."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 
 from load import Load, prompt
-from machine import AT, HERE, LAST_CORE, PARTIES, PORTS, Process, Server, wait_for
+from machine import AT, BINARY, HERE, LAST_CORE, PARTIES, PORTS, Process, Server, wait_for
 
 PLANS = HERE / "survive"
 # Of 1,000 calls. `rings` are those that ring at a time; `leads`, which are transferred, are among them.
@@ -44,7 +44,7 @@ class Kept(Server):
     """A server with a keeper: `child` is the keeper, `pid` the server."""
 
     def __init__(self, house, config, **words):
-        super().__init__(house, config, flags=["--keep"], **words)
+        super().__init__(house, config, flags=["--keep"], binary=os.environ.get("B2B_SERVER", BINARY), **words)
         self.lives = 1
         self.now()
 
@@ -106,6 +106,8 @@ class Calls:
         names = [f"room{n}" for n in range(counts.get("room", 0) // 6)]
         rooms = "".join((PLANS / "room.toml").read_text().replace("$name", name) for name in names)
         (house.path / "rooms.csv").write_text("user,number\n" + "".join(f"caller,{name}\n" for name in names or ["none"]))
+        # For deaths by `panic`.
+        os.environ["B2B_PANIC"] = "calls"
         self.server = Kept(house, PLANS / "b2bua.toml", memory=memory, callees=callees, secure=secure, agent=agent, rooms=rooms,
                            tls=self.tls)
         self.server.rests()
@@ -120,8 +122,8 @@ class Calls:
 
     def listens(self, hz):
         """Steps of a caller who has to hear this all the time, until after the last death."""
-        pairs = int(self.seconds / 3)
-        return ", ".join(['"wait 3"', f'"hears {hz} within 15 s"'] * max(pairs, 1))
+        pairs = int(self.seconds / 6)
+        return ", ".join(['"wait 6"', f'"hears {hz} within 15 s"'] * max(pairs, 1))
 
     def begin(self):
         """Starts all calls, and waits until those that stay are up."""

@@ -12,6 +12,8 @@ use b2b_dsp::mark::{Mark, MarkEvent, Side};
 const DELAYS: usize = 64;
 /// Gaps kept per call with their times, the latest ones.
 const GAPS: usize = 64;
+/// No gap is shorter, 25 ms in samples.
+const SHORTEST_GAP: u64 = RATE_HZ as u64 / 40;
 /// Minimum quality of a word for a delay measurement.
 const SURE: f32 = 0.75;
 /// The mark of a callee that hears no caller.
@@ -187,11 +189,12 @@ impl Hearing {
         }
     }
 
-    /// A gap: one with the start of the last one is that, which goes on.
+    /// A gap: one with the start of the last one is that, which goes on. The clock is read each time, so starts of one gap
+    /// differ by a millisecond.
     fn gap(&self, from: u64, ms: u32) {
         let known = self.gaps.load(Relaxed);
         let start = |n: u32| &self.gap_starts[n as usize % GAPS];
-        let goes_on = known > 0 && start(known - 1).load(Relaxed) == from;
+        let goes_on = known > 0 && start(known - 1).load(Relaxed).abs_diff(from) < SHORTEST_GAP;
         let at = if goes_on { known - 1 } else { known };
         start(at).store(from, Relaxed);
         self.gap_lengths[at as usize % GAPS].store(ms, Relaxed);
@@ -283,15 +286,15 @@ mod tests {
         // Before the first word no mark is expected.
         hearing.take(Side::Callee, &gap(1, 500));
         hearing.take(Side::Callee, &MarkEvent::Heard(word));
-        for (from, ms) in [(10, 60), (20, 1_000), (20, 1_400), (30, 100)] {
+        for (from, ms) in [(1_000, 60), (2_000, 1_000), (2_008, 1_400), (30_000, 100)] {
             hearing.take(Side::Callee, &gap(from, ms));
         }
         let heard = hearing.read();
         let kept: Vec<_> = heard.latest_gaps.iter().map(|gap| (gap.from, gap.ms)).collect();
-        assert_eq!((heard.gaps, kept), (3, vec![(10, 60), (20, 1_400), (30, 100)]));
-        (0..100).for_each(|n| hearing.take(Side::Callee, &gap(1_000 + n, 200)));
+        assert_eq!((heard.gaps, kept), (3, vec![(1_000, 60), (2_008, 1_400), (30_000, 100)]));
+        (0..100).for_each(|n| hearing.take(Side::Callee, &gap(100_000 + n * 2_000, 200)));
         let latest = hearing.read().latest_gaps;
-        assert_eq!((latest.len(), latest[0].from, latest[63].from), (GAPS, 1_036, 1_099));
+        assert_eq!((latest.len(), latest[0].from, latest[63].from), (GAPS, 172_000, 298_000));
     }
 
     #[test]
