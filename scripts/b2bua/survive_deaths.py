@@ -35,7 +35,7 @@ class NotHere(Exception):
 
 
 def out_of_memory(server):
-    """The kernel ends the server, since a process in its control group takes all memory and must not be ended itself."""
+    """The kernel ends the server: another process in its control group takes all memory, and the server is the first to go."""
     within = GROUPS / "memory" if (GROUPS / "memory").is_dir() else GROUPS
     group = within / f"b2b-survive-{os.getpid()}"
     limit = group / ("memory.limit_in_bytes" if within.name == "memory" else "memory.max")
@@ -45,7 +45,7 @@ def out_of_memory(server):
         limit.write_text(str(LIMIT_MB << 20))
         pid = server.pid
         hungry = subprocess.Popen(["taskset", "-c", str(LAST_CORE), sys.executable, "-c", f"input()\n{HUNGRY}"], stdin=subprocess.PIPE)
-        Path(f"/proc/{hungry.pid}/oom_score_adj").write_text("-1000")
+        Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
         for process in (pid, hungry.pid):
             (group / "cgroup.procs").write_text(str(process))
         hungry.stdin.write(b"\n")
