@@ -146,6 +146,9 @@ def main():
     # The loads' seeds, too.
     random.seed(seed)
     kinds = options.kinds.split(",") if options.kinds else chosen(options.deaths, chance)
+    if options.short and not options.kinds:
+        # At most one that takes seconds.
+        kinds = chance.sample(["SIGKILL", "restoring", chance.choice(DEATHS)], 3)
     counts, deaths = mix_of(options.calls, options.only.split(",") if options.only else None), []
     print(f"seed {seed}: {sum(counts.values())} calls: {counts}; deaths by {', '.join(kinds)}", flush=True)
     seconds = len(kinds) * BETWEEN_S[1] + kinds.count("SIGSTOP") * HANG_MS / 1000 + JUDGED_S
