@@ -194,13 +194,21 @@ impl Floor {
         }
     }
 
-    /// A caller whom an agent is just answering is not sent away.
+    /// A caller whom an agent is just answering is not sent away, unless that fails.
     pub(super) fn out_of_patience(&mut self, now: Instant, id: CallerId) {
-        let Some(it) = self.callers.get_mut(&id) else { return };
-        it.patience = None;
-        if !it.is_joining() {
+        if self.callers.get(&id).is_some_and(|it| !it.is_joining()) {
             self.leave(now, id, Left::Timeout);
         }
+    }
+
+    /// The agent of this offer does not answer the caller after all.
+    pub(super) fn not_answered(&mut self, id: CallerId, offer: OfferId) {
+        let Some(it) = self.callers.get_mut(&id).filter(|it| it.stage == Stage::Joining(offer)) else {
+            return;
+        };
+        it.stage = Stage::Waiting;
+        // Their patience may have ended meanwhile.
+        self.timers.extend(it.patience.map(|at| (at, Timer::Patience(id))));
     }
 
     pub(super) fn announce(&mut self, now: Instant, id: CallerId) {

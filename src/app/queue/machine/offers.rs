@@ -116,12 +116,11 @@ impl Floor {
     /// Detaches an offer from its caller, who keeps their place in the line.
     pub(super) fn part(&mut self, id: OfferId) {
         let caller = self.offers.get_mut(&id).and_then(|it| it.caller.take());
-        if let Some(it) = caller.and_then(|caller| self.callers.get_mut(&caller)) {
+        let Some(caller) = caller else { return };
+        if let Some(it) = self.callers.get_mut(&caller) {
             it.offers.retain(|offer| *offer != id);
-            if it.stage == Stage::Joining(id) {
-                it.stage = Stage::Waiting;
-            }
         }
+        self.not_answered(caller, id);
     }
 
     /// Ends the call to an agent; it is over when the driver says so.

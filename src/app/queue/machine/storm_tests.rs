@@ -382,3 +382,11 @@ fn thousands_of_callers_and_fifty_agents_in_four_queues() {
     let weather = Weather { seed: 7, callers: 5_000, agents: 50, between: 900, strategies, trouble: 30 };
     Storm::new(weather).run();
 }
+
+/// An agent vanishes while a caller is joined whose patience ends meanwhile, and no agent works any more.
+#[test]
+fn a_storm_ends_when_patience_does_while_a_caller_is_joined() {
+    let strategies = vec![Strategy::LongestIdle, Strategy::SkillsThenPriority, Strategy::LongestIdle];
+    let seed = 13_711_466_056_551_569_029;
+    Storm::new(Weather { seed, callers: 283, agents: 12, between: 527, strategies, trouble: 59 }).run();
+}

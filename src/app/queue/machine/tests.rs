@@ -446,17 +446,20 @@ fn one_who_rejects_does_not_end_the_others_ringing() {
 }
 
 #[test]
-fn a_joining_that_fails_in_a_queue_that_has_run_out_of_patience_goes_on_waiting() {
-    let mut desk = Desk::sales(&["ann"]);
-    desk.pass(s(1));
-    desk.caller(1);
-    desk.answers(1);
-    desk.pass(s(300));
-    desk.say(Input::JoinFailed { offer: OfferId(1) });
-    assert_eq!(desk.say(Input::CallerLeft { caller: CallerId(1) }), [left(1, Left::Abandoned, 300)]);
-    desk.gone(1, Gone::Ended);
-    desk.pass(s(5));
-    assert!(desk.floor.is_idle());
+fn a_caller_whose_patience_ended_in_a_joining_that_fails_is_sent_away() {
+    for input in
+        [Input::JoinFailed { offer: OfferId(1) }, Input::AgentGone { offer: OfferId(1), why: Gone::Ended }]
+    {
+        let mut desk = Desk::sales(&["ann"]);
+        desk.pass(s(1));
+        desk.caller(1);
+        desk.answers(1);
+        desk.pass(s(300));
+        assert!(desk.say(input).contains(&left(1, Left::Timeout, 300)));
+        desk.gone(1, Gone::Ended);
+        desk.pass(s(5));
+        assert!(desk.floor.is_idle());
+    }
 }
 
 #[test]
