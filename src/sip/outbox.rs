@@ -66,6 +66,7 @@ pub enum Output<E> {
 
 /// The queue of outputs.
 pub struct Outbox<E> {
+    events: VecDeque<E>,
     queue: VecDeque<Output<E>>,
     /// Counters of the endpoint.
     pub counters: Counters,
@@ -104,6 +105,7 @@ pub struct ReplyPath {
 impl<E> Default for Outbox<E> {
     fn default() -> Self {
         Outbox {
+            events: VecDeque::new(),
             queue: VecDeque::new(),
             counters: Counters::default(),
             open: HashSet::new(),
@@ -213,7 +215,17 @@ impl<E> Outbox<E> {
 
     /// Queues an event for the user.
     pub fn event(&mut self, event: E) {
-        self.queue.push_back(Output::Event(event));
+        self.events.push_back(event);
+    }
+
+    /// The events that the user has not taken.
+    pub fn events(&self) -> impl Iterator<Item = &E> {
+        self.events.iter()
+    }
+
+    /// Whether the user has not taken all events.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// Queues any other output.
@@ -221,11 +233,18 @@ impl<E> Outbox<E> {
         self.queue.push_back(output);
     }
 
-    /// Takes the next output.
+    /// Takes the next output; events first, since the user may have to write down what they lead to before anybody
+    /// hears of it.
     pub fn pop(&mut self) -> Option<Output<E>> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(Output::Event(event));
+        }
         if self.queue.is_empty() {
             if self.queue.capacity() > 1_024 {
                 self.queue.shrink_to(64);
+            }
+            if self.events.capacity() > 1_024 {
+                self.events.shrink_to(64);
             }
             return None;
         }

@@ -47,8 +47,8 @@ impl AgentService {
                 self.flow_closed(&flow);
                 self.users_flow_closed(&flow);
             }
-            // An agent has no subscribers, and does not ask for host look-ups.
-            Event::Resubscribe { .. } | Event::Located { .. } => {}
+            // An agent has no subscribers, does not ask for host look-ups, and keeps no calls.
+            Event::Resubscribe { .. } | Event::Located { .. } | Event::Ahead { .. } => {}
             Event::Request { transaction, .. } => {
                 // An agent takes no requests outside calls.
                 let now = self.stack.now();

@@ -63,6 +63,12 @@ impl Switch {
             SipEvent::Resubscribe { subscription, transaction, request } => {
                 self.common.world.parts.admission.resubscribe(t, subscription, transaction, &request);
             }
+            SipEvent::Ahead { usage } => {
+                let leg = self.calls.of_usage(usage).and_then(|leg| self.calls.leg(leg));
+                if let (Some(kept), Some(leg)) = (&mut self.common.kept, leg) {
+                    kept.changes(leg.call, false);
+                }
+            }
             SipEvent::Usage { usage, event } => match self.calls.of_usage(usage) {
                 Some(leg) => {
                     self.common.about_event(t.now, self.calls.leg(leg).map(|it| it.call));

@@ -125,6 +125,9 @@ impl Surviving {
     pub fn go_on(self, switch: &mut Switch, t: &mut Turn<'_>) {
         let Surviving { calls, store } = self;
         switch.common.kept = store.map(Kept::new);
+        if switch.common.kept.is_some() {
+            t.sip.tell_ahead();
+        }
         for Survivor { call, pieces, endpoints, ends } in calls {
             match (switch.take_in_pieces(t, call, &pieces, &endpoints), ends) {
                 (Ok(calls), None) => {

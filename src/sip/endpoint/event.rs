@@ -68,6 +68,11 @@ pub enum Event {
         /// Its addresses, best first; empty if there are none.
         targets: Vec<(Transport, SocketAddr)>,
     },
+    /// A call has gone on without an event. Only after [`super::Endpoint::tell_ahead`].
+    Ahead {
+        /// The call.
+        usage: UsageId,
+    },
     /// An event of a call.
     Usage {
         /// The call.

@@ -11,10 +11,12 @@
 //! - `onward`: what one INVITE passes on to another; loop detection
 //! - `stranger`: stateless responses, and requests dropped without one
 //! - `snapshot`: calls as values
+//! - `ahead`: calls that go on without an event
 //! - `subscription`: SUBSCRIBE dialogs in which we are the notifier
 //! - `usages`: the slab of usages, their timers and their end
 //! - `vanish`: makes one side of a call go silent, for tests
 
+mod ahead;
 pub mod command;
 pub mod config;
 pub mod event;
@@ -150,8 +152,8 @@ pub type Output = crate::outbox::Output<Event>;
 ///
 /// - **Input**: [`Endpoint::handle_input`], with what the network, the resolver or the timer brings.
 /// - **Output**: [`Endpoint::poll_output`], until it is empty, after each input and each command. Outputs are carried out
-///   in their order. A command may be given while they are drained, as the answer to an event: what it sends queues
-///   behind the rest.
+///   in their order, events before all others. A command may be given while they are drained, as the answer to an event:
+///   what it sends queues behind the rest.
 /// - **Timer**: [`Endpoint::next_timeout`], after the outputs were drained. Timers run only by [`Input::Timeout`], which
 ///   may come late, but is never needed earlier than that time.
 /// - **Commands**: what takes `now` beside an id, such as [`Endpoint::answer`]. An id comes by the command that made it or
@@ -181,6 +183,7 @@ pub struct Endpoint {
     last_request: u64,
     budget: Budget,
     gone: vanish::Gone,
+    ahead: ahead::Ahead,
 }
 
 impl Endpoint {
@@ -213,6 +216,7 @@ impl Endpoint {
             last_request: 0,
             budget: Budget::new(secret, config.limits.refusals_per_second, config.known.clone()),
             gone: vanish::Gone::default(),
+            ahead: ahead::Ahead::default(),
             config,
         }
     }
@@ -248,6 +252,7 @@ impl Endpoint {
 
     /// Processes one input.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
+        self.begin_ahead();
         match input {
             Input::Datagram { flow, data } => {
                 let message = Message::parse(data, &self.config.parse);
@@ -274,11 +279,18 @@ impl Endpoint {
             Input::ResolveFailed { resolve } => self.resolved(now, resolve, Vec::new()),
             Input::Timeout => self.timeout(now),
         }
+        self.end_ahead();
     }
 
-    /// Takes the next output, in the order of events.
+    /// Takes the next output; events first.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.out.pop()
+    }
+
+    /// Whether [`Endpoint::poll_output`] gives an event next: what it leads to is not part of any
+    /// [value](Endpoint::usage_value) yet.
+    pub fn has_events(&self) -> bool {
+        self.out.has_events()
     }
 
     /// When to pass [`Input::Timeout`]; `None` if not before the next input.

@@ -63,7 +63,10 @@ impl Switch {
             self.step_application(t, app, event);
             self.carry_out(t);
         }
-        keep(self, t);
+        // A call of which the endpoint has more to tell is kept when it has: no message leaves before.
+        if !t.sip.has_events() {
+            keep(self, t);
+        }
         has_stepped
     }
 

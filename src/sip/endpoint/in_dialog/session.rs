@@ -46,6 +46,7 @@ impl Endpoint {
             return self.refuse(now, &path, &request, 481);
         };
         path.way = self.out.way(dialog.tls.as_ref(), dialog.listener.as_ref());
+        self.ahead.goes(id);
         // §12.2.2: out of order.
         if dialog.remote_cseq.is_some_and(|last| cseq.number <= last) {
             return self.refuse(now, &path, &request, 500);

@@ -110,6 +110,7 @@ impl Waiting {
 impl Endpoint {
     /// Sends a request once there is a flow for it.
     pub(in crate::endpoint) fn dispatch(&mut self, now: Instant, dialog: Dialog, draft: Draft, user: User) {
+        user.usage().into_iter().for_each(|usage| self.ahead.goes(usage));
         let flow = dialog.flow.filter(|flow| self.out.is_usable(flow));
         match (&dialog.hops, flow) {
             (HopRule::Kept | HopRule::Flow(_), Some(flow)) => {

@@ -47,7 +47,10 @@ impl Users {
                     Event::Incoming { usage, .. } => {
                         assert_eq!(self.calls[end].insert(usage, false), None, "seed {seed}");
                     }
-                    Event::FlowClosed { .. } | Event::Resubscribe { .. } | Event::Located { .. } => {}
+                    Event::FlowClosed { .. }
+                    | Event::Resubscribe { .. }
+                    | Event::Located { .. }
+                    | Event::Ahead { .. } => {}
                     Event::Request { transaction, .. } => self.waiting[end].push(transaction),
                     Event::Response { .. } => {}
                     Event::Usage { usage, event } => {
