@@ -124,6 +124,41 @@ impl FakeMedia {
         self.state().stage.dies();
     }
 
+    /// An endpoint as it is kept for the next process; `None`: it is released.
+    pub(super) fn write(&self, endpoint: EndpointId) -> Option<Vec<u8>> {
+        let state = self.state();
+        let side = state.held.get(&endpoint)?;
+        Some(rmp_serde::to_vec_named(side).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// In the next process, opens the endpoints that were kept, and joins those pairs of them; returns their numbers
+    /// there.
+    pub(super) fn goes_on<'a>(
+        &self,
+        kept: impl Iterator<Item = &'a (EndpointId, Vec<u8>)>,
+        joined: impl Iterator<Item = (EndpointId, EndpointId)>,
+    ) -> HashMap<EndpointId, EndpointId> {
+        let mut state = self.state();
+        (state.held, state.closed) = Default::default();
+        (state.traces, state.streams) = Default::default();
+        let mut numbers = HashMap::new();
+        for (before, octets) in kept {
+            state.last += 1;
+            let endpoint = EndpointId(state.last);
+            numbers.insert(*before, endpoint);
+            let side = rmp_serde::from_slice(octets).unwrap_or_else(|error| panic!("{error}"));
+            state.held.insert(endpoint, side);
+        }
+        let here = |(a, b)| Some((*numbers.get(&a)?, *numbers.get(&b)?));
+        state.bridges = joined.filter_map(here).collect();
+        numbers
+    }
+
+    /// Its time.
+    pub(super) fn now(&self) -> Instant {
+        self.state().stage.now()
+    }
+
     /// Digits requested to be sent since the last query: endpoint, digit, length in ms.
     pub fn digits(&self) -> Vec<(EndpointId, char, u32)> {
         std::mem::take(&mut self.state().digits)

@@ -35,8 +35,8 @@
 //!
 //! - `network`: datagrams in flight; `party`: a user agent of the test
 //! - `handlers`: handlers for tests, and a resolver; `passwords`: gateways that require one; `accounts`:
-//!   accounts and captures of calls; `replays`: replays of calls; `restarts`: calls written and read; `pieces`: calls as
-//!   they are kept for another process
+//!   accounts and captures of calls; `replays`: replays of calls; `restarts`: calls written and read;
+//!   `deaths`: a process that ends; `pieces`: calls as they are kept for another process
 //! - `tasks`: pending futures; `checks`: assertions at the end
 //! - `media`: a media controller without media; `stage`: its prompts, digits and rooms; `seen`: the test's
 //!   view of them; `keys`: key presses of parties
@@ -47,6 +47,7 @@
 
 mod accounts;
 mod checks;
+mod deaths;
 mod handlers;
 mod keys;
 mod media;
@@ -72,12 +73,14 @@ pub use b2b_sip::endpoint::{
     Body, Event, InDialog, Invite, Replaces, Reply, Termination, UsageEvent, UsageId,
 };
 pub use b2b_sip::msg::{Method, Name, Request};
+use deaths::Lives;
+pub use deaths::{Left, Moment};
 pub use handlers::Handler;
 use handlers::Uris;
 pub use media::FakeMedia;
 pub use network::{Network, Sent};
 pub use party::PartyId;
-pub use passwords::{Passwords, gateway};
+pub use passwords::{Counted, Passwords, gateway};
 use pieces::Pieces;
 pub use replays::assert_replayed;
 use restarts::Restarts;
@@ -138,6 +141,7 @@ pub struct Harness {
     restarts: Option<Restarts>,
     restarted: usize,
     pieces: Option<Pieces>,
+    lives: Lives,
     /// Every sent message, lost ones included.
     pub wire: Vec<Sent>,
 }
@@ -200,6 +204,7 @@ impl Harness {
             restarts: None,
             restarted: 0,
             pieces: None,
+            lives: Lives::default(),
             wire: Vec::new(),
         }
     }
@@ -217,11 +222,6 @@ impl Harness {
     /// The bus of the switch's events; their times count from 1970.
     pub fn bus(&self) -> &EventBus {
         &self.bus
-    }
-
-    /// The records of legs that have ended since the last query.
-    pub fn records(&mut self) -> Vec<Cdr> {
-        std::iter::from_fn(|| self.records.try_recv().ok()).collect()
     }
 
     /// The counters of the switch.
@@ -246,7 +246,7 @@ impl Harness {
 
     /// Sends a media event to the switch.
     pub fn media_event(&mut self, event: MediaEvent) {
-        self.switch.media_event(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, event);
+        self.turn(|switch, t| switch.media_event(t, event));
         self.settle();
     }
 
@@ -336,6 +336,7 @@ impl Harness {
         let end = self.now + time;
         while self.step(end) {}
         self.now = end;
+        self.wall = SystemTime::UNIX_EPOCH + (self.now - self.start);
         self.media.advance(end);
     }
 
@@ -343,9 +344,10 @@ impl Harness {
     pub fn step(&mut self, end: Instant) -> bool {
         while self.flush() {}
         let timeouts = self.parties.iter().map(|party| party.endpoint.next_timeout());
-        let ours = [self.endpoint.next_timeout(), self.switch.next_timeout(), self.flights.next()];
-        let next =
-            timeouts.chain(ours).chain([self.media.next_timeout()]).flatten().min().filter(|at| *at <= end);
+        let ours =
+            [self.endpoint.next_timeout(), self.switch.next_timeout(), self.media.next_timeout()].into_iter();
+        let ours = ours.filter(|_| !self.is_down());
+        let next = timeouts.chain(ours).chain([self.flights.next()]).flatten().min().filter(|at| *at <= end);
         let Some(next) = next else { return false };
         self.now = self.now.max(next);
         self.wall = SystemTime::UNIX_EPOCH + (self.now - self.start);
@@ -355,8 +357,12 @@ impl Harness {
             }
         }
         self.media.advance(self.now);
-        self.endpoint.handle_input(self.now, Input::Timeout);
-        self.switch.timeout(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint });
+        if !self.is_down() {
+            self.endpoint.handle_input(self.now, Input::Timeout);
+            if self.switch.next_timeout().is_some_and(|at| at <= self.now) {
+                self.turn(|switch, t| switch.timeout(t));
+            }
+        }
         while self.flush() {}
         while let Some((to, from, data)) = self.flights.arrived(self.now) {
             self.deliver(to, from, data);
@@ -372,15 +378,18 @@ impl Harness {
     /// Performs everything that is possible now. `false` if there was nothing.
     fn flush(&mut self) -> bool {
         debug_assert_eq!(self.counters().impossible_at, None, "a bug of the switch, in this place");
+        let busy = !self.is_down() && self.flush_ours();
+        self.flush_parties() || busy
+    }
+
+    fn flush_ours(&mut self) -> bool {
         let mut busy = false;
         while let Some(output) = self.endpoint.poll_output() {
             busy = true;
             match output {
                 Output::Event(event) => {
-                    self.switch.sip_event(
-                        &mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint },
-                        event,
-                    );
+                    self.between_turns();
+                    self.turn(|switch, t| switch.sip_event(t, event));
                 }
                 output => {
                     if let Some(input) = self.output(self.address, output) {
@@ -392,25 +401,45 @@ impl Harness {
         while let Some((endpoint, stats)) = self.media.poll_closed() {
             busy = true;
             let event = MediaEvent::Closed { endpoint, stats: Box::new(stats) };
-            self.switch
-                .media_event(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, event);
+            self.turn(|switch, t| switch.media_event(t, event));
         }
         for event in self.media.take_events() {
             busy = true;
-            self.switch
-                .media_event(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, event);
+            self.turn(|switch, t| switch.media_event(t, event));
         }
-        let turn = &mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
-        while self.switch.step_applications(turn) || self.switch.obey_next(turn, &mut self.commands) {
+        while !self.is_down() {
+            let turn = &mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
+            if self.switch.step_applications(turn) {
+                busy = true;
+                continue;
+            }
+            if self.commands.is_empty() {
+                break;
+            }
             busy = true;
+            self.turn_begins();
+            let turn = &mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
+            self.switch.obey_next(turn, &mut self.commands);
+            self.turn_ends();
+        }
+        if self.is_down() {
+            return true;
         }
         self.compare_pieces();
         self.tasks.extend(std::iter::from_fn(|| self.switch.poll_task()));
         self.beside.extend(std::iter::from_fn(|| self.switch.poll_beside()));
         for done in self.tasks.done().into_iter().chain(self.beside.done()) {
             busy = true;
-            self.switch.done(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, done);
+            self.turn(|switch, t| switch.done(t, done));
         }
+        if !busy {
+            self.between_turns();
+        }
+        busy
+    }
+
+    fn flush_parties(&mut self) -> bool {
+        let mut busy = false;
         for index in 0..self.parties.len() {
             while let Some(output) =
                 self.parties.get_mut(index).and_then(|party| party.endpoint.poll_output())
@@ -457,6 +486,9 @@ impl Harness {
     }
 
     fn deliver(&mut self, to: SocketAddr, from: SocketAddr, data: bytes::Bytes) {
+        if to == self.address && self.is_down() {
+            return self.arrives_in_vain(from, data);
+        }
         if to == self.address {
             self.observe(Direction::Received, flow(to, from), &data);
         }

@@ -1,12 +1,13 @@
-//! Gateways that require a password, and an admission control that knows it.
+//! Gateways that require a password, and admission controls that know it.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use b2b_call::channels::{Channels, Holder};
 use b2b_call::handler::Party;
 use b2b_call::lookup::{Credentials, GatewayUse};
 use b2b_call::switch::Turn;
-use b2b_call::switch::admission::{Admission, AdmissionControl, AdmitAll, Fate};
+use b2b_call::switch::admission::{Admission, AdmissionControl, AdmitAll, Dialled, Fate, Outgoing};
 use b2b_sip::auth::DigestClient;
 use b2b_sip::endpoint::{Flow, HeaderFields};
 use b2b_sip::msg::{Method, Request, Response};
@@ -61,5 +62,55 @@ impl AdmissionControl for Passwords {
     ) -> Option<HeaderFields> {
         let mut client = DigestClient::new(USER, PASSWORD, [7; 32]);
         Some(client.answer(challenges, method, uri).ok()?.headers)
+    }
+}
+
+/// [`Passwords`], with a channel for each leg.
+pub struct Counted(pub Channels);
+
+impl AdmissionControl for Counted {
+    fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
+        match Passwords.invite(now, request, flow) {
+            Admission::Accept(mut caller) => {
+                caller.channels.extend(self.0.take(Holder::Source(flow.remote.ip()), None));
+                Admission::Accept(caller)
+            }
+            other => other,
+        }
+    }
+
+    fn request(&mut self, t: &mut Turn<'_>, request: &Request, flow: &Flow) -> Fate {
+        Passwords.request(t, request, flow)
+    }
+
+    fn outgoing(&mut self, _: Instant, dialled: Dialled<'_>) -> Result<Outgoing, (u16, &'static str)> {
+        let channel = self.0.take(Holder::User(dialled.contact.uri.as_str().into()), None);
+        Ok(Outgoing { channels: channel.into_iter().collect(), ..Outgoing::default() })
+    }
+
+    fn channels(&self) -> Option<Channels> {
+        Some(self.0.clone())
+    }
+
+    fn is_same(&self, one: &Party, other: &Party) -> bool {
+        Passwords.is_same(one, other)
+    }
+
+    fn believes(&self, party: &Party) -> bool {
+        Passwords.believes(party)
+    }
+
+    fn has_credentials(&self, party: &Party) -> bool {
+        Passwords.has_credentials(party)
+    }
+
+    fn credentials(
+        &mut self,
+        challenges: &[Response],
+        method: &Method,
+        party: &Party,
+        uri: &[u8],
+    ) -> Option<HeaderFields> {
+        Passwords.credentials(challenges, method, party, uri)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::tasks::Tasks;
-use super::{Endpoint, EndpointConfig, Harness, Switch, Turn, flow};
+use super::{Endpoint, EndpointConfig, Harness, Switch, SwitchConfig, Turn, flow};
 use b2b_call::CallId;
 use b2b_call::handler::ApplicationHandler;
 use b2b_call::switch::SwitchParts;
@@ -108,7 +108,8 @@ impl Harness {
     ) -> Result<Vec<CallId>, NotTakenIn> {
         let (mut octets, mut endpoint) = self.written();
         change(&mut octets, &mut endpoint);
-        self.begin_anew(endpoint, None);
+        let config = self.switch.config().clone();
+        self.begin_anew(endpoint, config, None);
         self.take_in(&octets)
     }
 
@@ -127,16 +128,22 @@ impl Harness {
     pub fn dies(&mut self, handlers: Vec<Arc<dyn ApplicationHandler>>) {
         let (octets, endpoint) = self.written();
         self.media.dies();
-        self.begin_anew(endpoint, Some(handlers));
+        let config = self.switch.config().clone();
+        self.begin_anew(endpoint, config, Some(handlers));
         self.take_in(&octets).unwrap_or_else(|error| panic!("{error}"));
         self.settle();
     }
 
     /// `handlers`: others than so far.
-    fn begin_anew(&mut self, endpoint: EndpointConfig, handlers: Option<Vec<Arc<dyn ApplicationHandler>>>) {
+    pub(super) fn begin_anew(
+        &mut self,
+        endpoint: EndpointConfig,
+        config: SwitchConfig,
+        handlers: Option<Vec<Arc<dyn ApplicationHandler>>>,
+    ) {
         let (sink, records) = mpsc::unbounded_channel();
         let parts = self.switch.parts_again(Box::new(move |record| drop(sink.send(record))));
-        let (controller, config) = (self.media.clone(), self.switch.config().clone());
+        let controller = self.media.clone();
         let handlers = handlers.unwrap_or(parts.handlers);
         self.endpoint = Endpoint::new(endpoint);
         let address = self.address;
@@ -150,7 +157,8 @@ impl Harness {
     pub fn beside(&self, mut other: Harness) -> Harness {
         other.media = Arc::clone(&self.media);
         let endpoint = EndpointConfig { seed: [99; 32], ..other.endpoint.config().clone() };
-        other.begin_anew(endpoint, None);
+        let config = other.switch.config().clone();
+        other.begin_anew(endpoint, config, None);
         other
     }
 

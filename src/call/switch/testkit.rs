@@ -15,6 +15,13 @@ pub use crate::switch::counters::{Row, Rows};
 /// Commands of a switch's [`CallService`](crate::service::CallService) that are not carried out yet.
 pub struct Commands(mpsc::UnboundedReceiver<Command>);
 
+impl Commands {
+    /// Whether all are carried out.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl Switch {
     /// How often each cell of the state tables was used.
     pub fn rows(&self) -> Option<&Rows> {

@@ -12,7 +12,6 @@ use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Progress, Usage};
 use crate::msg::Request;
 use crate::outbox::Outbox;
-use crate::transaction::of_usages::OfUsage as _;
 use crate::transaction::server::WrittenServer;
 use crate::transaction::slots::give_back;
 use crate::transaction::timer_queue::TimerQueue;

@@ -222,6 +222,10 @@ impl Stage {
 
     // ---- time
 
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
     pub fn next(&self) -> Option<Instant> {
         let prompts = self.playing.values().chain(self.announcing.values()).filter_map(|it| it.ends);
         let digits = self.collecting.values().filter_map(Collecting::ends);

@@ -57,15 +57,19 @@ impl User {
             User::Nobody(_) => User::Nobody(id),
         }
     }
-}
 
-/// The call of the request, whether or not its outcome is reported.
-impl OfUsage for User {
-    fn usage(self) -> Option<UsageId> {
+    /// The call of the request, whether or not its outcome is reported.
+    pub fn usage(self) -> Option<UsageId> {
         match self {
             User::Prack(usage) | User::Nobody(usage) => Some(usage),
             user => usage_of(user),
         }
+    }
+}
+
+impl OfUsage for User {
+    fn usage(self) -> Option<UsageId> {
+        User::usage(self)
     }
 }
 
