@@ -7,6 +7,7 @@ use b2b_testkit::{
     B2B, Body, Event, InDialog, Invite, Method, Name, PartyId, Reply, Request, SESSION, UsageEvent, UsageId,
 };
 
+use crate::deaths::Deaths;
 use crate::house::{number, uri};
 use crate::plan::{APPS, ASKING, Command, Deed, MORTAL, Route, Says, Side, Then, address, any_phone, moved};
 use crate::program::PLACES;
@@ -37,6 +38,7 @@ impl World {
     /// Lets the parties process what has arrived.
     pub fn react(&mut self) {
         self.trace();
+        self.deaths.iter_mut().for_each(Deaths::follow);
         for index in 0..self.parties.len() {
             let party = self.parties[index];
             for event in self.harness.take(party) {

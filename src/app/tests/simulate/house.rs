@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use b2b_app::Prompts;
 use b2b_app::conference::{self, Conference, RoomConfig, Rooms};
-use b2b_app::ivr::{self, DigitPlan, Does, Ivr, IvrFlow, Node, Say, Template};
+use b2b_app::ivr::{self, AskUrl, DigitPlan, Does, Ivr, IvrFlow, Node, Say, Template};
 use b2b_app::park::{LotConfig, Lots, Parking};
 use b2b_app::queue::machine::values::{AgentNo, AgentPlan, QueuePlan};
 use b2b_app::queue::sounds::QueueSounds;
@@ -164,7 +164,14 @@ fn contact(uri: &str, priority: u16) -> ResolvedContact {
 /// Targets are URIs. Most are found at once, others after a while, too late, or not at all.
 pub struct Uris {
     pub seed: u64,
-    pub service: OnceLock<CallService>,
+    pub service: Mutex<Option<CallService>>,
+}
+
+impl Uris {
+    /// Look-ups wait by this service from now on.
+    pub fn serves(&self, service: CallService) {
+        *self.service.lock().unwrap_or_else(PoisonError::into_inner) = Some(service);
+    }
 }
 
 impl Resolver for Uris {
@@ -186,8 +193,9 @@ impl Resolver for Uris {
             18 => (it.random_range(1..3_000), true),
             _ => (30_000, true),
         };
+        let service = self.service.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(async move {
-            if let Some(service) = self.service.get() {
+            if let Some(service) = service {
                 let _ = service.sleep(Duration::from_millis(ms)).await;
             }
             let error = || LookupError::BadTarget { target: target.clone(), why: "nobody answers".into() };
@@ -285,13 +293,14 @@ fn queue() -> QueueDesk {
     })
 }
 
-fn tree(desk: &Desk) -> Ivr {
+/// `shop`: who presses 9 has their order taken by a web server.
+fn tree(desk: &Desk, shop: Option<Arc<dyn AskUrl>>) -> Ivr {
     let prompts = Prompts::new("/p");
     let says = |file: &str| vec![Say::Part(prompts.file(file))];
     let bye = || Some("bye".to_owned());
     let ask =
         ivr::Ask { no_input: bye(), invalid: bye(), ..ivr::Ask::new(says("menu.wav"), DigitPlan::new(1)) };
-    let choices = [
+    let mut choices = vec![
         ("1", "queue"),
         ("2", "operator"),
         ("3", "box"),
@@ -301,11 +310,13 @@ fn tree(desk: &Desk) -> Ivr {
         ("7", "agent"),
         ("8", "bye"),
     ];
+    choices.extend(shop.iter().map(|_| ("9", "shop")));
+    let choices = choices.into_iter().map(|(key, to)| (key.to_owned(), to.to_owned())).collect();
     let template = |text: &str| Template::new(text).unwrap_or_else(|error| panic!("{error}"));
     let to = template(&uri(&desk.plans, 0, 0));
-    let nodes = [
+    let mut nodes = vec![
         ("hello", Does::PlayPrompt { prompt: says("hello.wav"), next: Some("menu".to_owned()) }),
-        ("menu", ivr::menu(ask, choices.map(|(key, to)| (key.to_owned(), to.to_owned())).into())),
+        ("menu", ivr::menu(ask, choices)),
         ("queue", Does::Hand { app: template("queue/sales") }),
         ("operator", Does::Transfer { to, ring: None, early_media: true, failed: bye() }),
         ("box", Does::Hand { app: template("voicemail/1001") }),
@@ -315,10 +326,23 @@ fn tree(desk: &Desk) -> Ivr {
         ("agent", Does::Hand { app: template("voice_agent/ada") }),
         ("bye", Does::PlayPrompt { prompt: says("bye.wav"), next: None }),
     ];
-    let nodes = nodes.map(|(name, does)| Node { name: name.to_owned(), does }).into();
+    let order = || Does::Http {
+        url: template("https://shop.example.com/order"),
+        fields: Vec::new(),
+        timeout: Duration::from_secs(5),
+        next: Some("hello".to_owned()),
+        failed: bye(),
+        may_name: Vec::new(),
+    };
+    nodes.extend(shop.iter().map(|_| ("shop", order())));
+    let nodes = nodes.into_iter().map(|(name, does)| Node { name: name.to_owned(), does }).collect();
     let flow = IvrFlow { name: "main".to_owned(), start: "hello".to_owned(), nodes };
     ivr::check(&flow, &prompts, &|_| Ok(())).unwrap_or_else(|error| panic!("{error}"));
-    Ivr::new(flow, prompts)
+    let ivr = Ivr::new(flow, prompts);
+    match shop {
+        Some(shop) => ivr.with_urls(shop),
+        None => ivr,
+    }
 }
 
 fn room(name: &str, pin: Option<&str>, rooms: &Rooms) -> Arc<dyn ApplicationHandler> {
@@ -334,7 +358,11 @@ fn room(name: &str, pin: Option<&str>, rooms: &Rooms) -> Arc<dyn ApplicationHand
 }
 
 /// Every handler, and the queues' desk, which is to be started.
-pub fn handlers(desk: &Desk, now: Instant) -> (Vec<Arc<dyn ApplicationHandler>>, QueueDesk) {
+pub fn handlers(
+    desk: &Desk,
+    now: Instant,
+    shop: Option<Arc<dyn AskUrl>>,
+) -> (Vec<Arc<dyn ApplicationHandler>>, QueueDesk) {
     let queues = queue();
     let rooms = Rooms::new("start", WrongPins::default());
     let lot = LotConfig {
@@ -361,7 +389,7 @@ pub fn handlers(desk: &Desk, now: Instant) -> (Vec<Arc<dyn ApplicationHandler>>,
     let mut all: Vec<Arc<dyn ApplicationHandler>> = vec![
         Arc::new(desk.clone()),
         Arc::new(Program(desk.clone())),
-        Arc::new(tree(desk)),
+        Arc::new(tree(desk, shop)),
         room("blue", None, &rooms),
         room("pin", Some("1"), &rooms),
         Arc::new(Parking::new(lot, &Lots::new())),

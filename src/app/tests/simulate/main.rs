@@ -1,7 +1,9 @@
 //! Simulated calls by seed, as many as time permits: `scripts/simulate.sh` (designs/0023).
 
+mod deaths;
 mod deeds;
 mod house;
+mod numbers;
 mod plan;
 mod program;
 mod wire;
@@ -23,7 +25,7 @@ use world::{Outcome, Which, calls, live};
 
 const USAGE: &str = "\
 usage: simulate [--seed N] [--calls N] [--minutes N] [--jobs N] [--mix NAME] [--replay]
-                [--world N] [--only 3,7] [--twice] [--restart N]
+                [--deaths] [--world N] [--only 3,7] [--twice] [--restart N]
 
 Runs worlds of 20 to 100 calls each in virtual time, from the first seed on, until so many calls
 are made or so many minutes are over; then says how often each field of the tables of states was
@@ -36,6 +38,8 @@ asked for. What fails is printed with its seed and the fewest calls that fail as
   --mix NAME    all, basic, apps, transfers (all)
   --replay      every world's calls are run again from their journals, and have to come to the same; else those of
                 one in ten, and what does not is told
+  --deaths      in each world the server dies up to six times, in or between two turns, and its calls go on in the
+                next one; nothing is replayed
   --world N     one world, of the first seed, of N calls
   --only LIST   of that world only these calls
   --go-on       a failure is told in a line, and the next world follows
@@ -63,6 +67,7 @@ struct Args {
     restarts: Option<usize>,
     goes_on: bool,
     traces: bool,
+    deaths: bool,
 }
 
 fn args() -> Result<Args, ExitCode> {
@@ -80,6 +85,7 @@ fn args() -> Result<Args, ExitCode> {
         restarts: None,
         goes_on: false,
         traces: false,
+        deaths: false,
     };
     let mut has_calls = false;
     seeds::flags(USAGE, |name, value| {
@@ -92,6 +98,7 @@ fn args() -> Result<Args, ExitCode> {
             "--world" => args.world = Some(number(value()?)?),
             "--twice" => args.twice = true,
             "--restart" => (args.restarts, args.twice) = (Some(number::<usize>(value()?)?.max(1)), true),
+            "--deaths" => args.deaths = true,
             "--trace" => args.traces = true,
             "--go-on" => args.goes_on = true,
             "--only" => {
@@ -153,7 +160,9 @@ fn command(which: &Which, name: &str) -> String {
     let list = |only: &Vec<usize>| only.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let only = which.only.as_ref().map(|only| format!(" --only {}", list(only))).unwrap_or_default();
     let replay = if which.replays { " --replay" } else { "" };
-    format!("scripts/simulate.sh --seed {} --mix {name} --world {}{only}{replay}", which.seed, calls(which))
+    let deaths = if which.deaths { " --deaths" } else { "" };
+    let (seed, calls) = (which.seed, calls(which));
+    format!("scripts/simulate.sh --seed {seed} --mix {name} --world {calls}{only}{replay}{deaths}")
 }
 
 fn tell_failure(which: &Which, why: &str, name: &str) {
@@ -164,6 +173,9 @@ fn tell_failure(which: &Which, why: &str, name: &str) {
         Err(why) => {
             println!("seed {} with the fewest calls: {why}", which.seed);
             println!("  {}", command(&least, name));
+            if least.deaths {
+                println!("  deaths: {:?}", deaths::plan(which.seed));
+            }
             for call in least.only.iter().flatten() {
                 println!("  call {call}: {:?}", plan::plan(which.seed, *call, which.mix));
             }
@@ -204,7 +216,8 @@ fn main() -> ExitCode {
         mix: args.mix,
         calls: args.world,
         only: args.only.clone(),
-        replays: args.replays,
+        replays: args.replays && !args.deaths,
+        deaths: args.deaths,
         traces: args.traces,
         restarts: None,
     };
@@ -241,6 +254,7 @@ fn main() -> ExitCode {
                 total.0.messages += outcome.messages;
                 total.0.panics += outcome.panics;
                 total.0.late += outcome.late;
+                total.0.deaths += outcome.deaths;
                 total.1 += 1;
                 total.2 += usize::from(outcome.replayed);
                 for why in outcome.otherwise {
@@ -253,7 +267,7 @@ fn main() -> ExitCode {
             Err(why) if args.goes_on => {
                 wrong.store(true, Ordering::Relaxed);
                 let why = why.replace('\n', " ");
-                println!("seed {} failed: {}", which.seed, why.get(..300).unwrap_or(&why));
+                println!("seed {} failed: {}", which.seed, why.get(..2500).unwrap_or(&why));
             }
             Err(why) => {
                 failed.store(true, Ordering::Relaxed);
@@ -272,7 +286,7 @@ fn main() -> ExitCode {
     println!("\nmix {name}: {}", args.mix.words());
     println!(
         "{} calls, {} legs, {} messages, {} handlers panicked, {} late events, in {} worlds; {} of them were replayed, \
-         {} of their calls otherwise",
+         {} of their calls otherwise{}",
         total.0.calls,
         total.0.legs,
         total.0.messages,
@@ -280,7 +294,8 @@ fn main() -> ExitCode {
         total.0.late,
         total.1,
         total.2,
-        total.3.values().map(|(count, _)| count).sum::<usize>()
+        total.3.values().map(|(count, _)| count).sum::<usize>(),
+        if args.deaths { format!("; {} deaths", total.0.deaths) } else { String::new() }
     );
     for (what, (count, seed)) in &total.3 {
         println!("  replayed otherwise: {count} calls, the first of seed {seed} (--replay): {what}");

@@ -78,6 +78,18 @@ pub fn invited(wire: &[Sent], ours: std::net::SocketAddr) -> usize {
     wire.iter().filter(|sent| sent.from == ours).filter_map(of).collect::<HashSet<_>>().len()
 }
 
+/// The Call-IDs for which the switch has sent an INVITE, or a 2xx to one.
+pub fn dialogs(wire: &[Sent], ours: std::net::SocketAddr) -> HashSet<String> {
+    let of = |sent: &Sent| {
+        let text = std::str::from_utf8(&sent.data).ok()?;
+        let it = seen(text)?;
+        let invites = it.line.starts_with("INVITE ") && !it.is_inside;
+        let accepts = it.line.starts_with("SIP/2.0 2") && it.cseq.ends_with("INVITE");
+        (invites || accepts).then(|| it.call_id.to_owned())
+    };
+    wire.iter().filter(|sent| sent.from == ours).filter_map(of).collect()
+}
+
 /// The first violation, and its explanation.
 pub fn fault(wire: &[Sent], ours: std::net::SocketAddr) -> Option<String> {
     let mut dialogs: HashMap<String, Dialog> = HashMap::new();

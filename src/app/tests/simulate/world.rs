@@ -3,20 +3,26 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
 use b2b_call::bus::{Received, Subscriber};
+use b2b_call::channels::Channels;
 use b2b_call::controller::MediaEvent;
 use b2b_call::recording::RecordingRules;
 use b2b_call::service::DialRequest;
 use b2b_call::switch::SwitchConfig;
+use b2b_call::switch::admission::AdmissionControl;
 use b2b_call::{CallId, LegId};
-use b2b_testkit::{Body, Harness, Invite, Network, PartyId, Passwords, Rows, SESSION, Sent, UsageId};
+use b2b_testkit::{
+    Body, Counted, Harness, Invite, Network, PartyId, Passwords, Rows, SESSION, Sent, UsageId,
+};
 
+use crate::deaths::{Deaths, Shop};
 use crate::house::{self, Desk, Uris, uri};
+use crate::numbers;
 use crate::plan::{Deed, MORTAL, Mix, PARTIES, Phone, Plan, Route, Side, address, dice, plan};
 use crate::program;
 use crate::wire;
@@ -41,6 +47,8 @@ pub struct Which {
     pub traces: bool,
     /// Calls are written, and read into another switch and endpoint, each time after this many steps.
     pub restarts: Option<usize>,
+    /// The server dies at random, and its calls go on.
+    pub deaths: bool,
 }
 
 /// The outcome of a world.
@@ -57,6 +65,7 @@ pub struct Outcome {
     pub otherwise: Vec<String>,
     pub panics: u64,
     pub late: u64,
+    pub deaths: usize,
 }
 
 /// A scheduled event.
@@ -75,6 +84,8 @@ pub enum Due {
     WantOffer(usize),
     /// Checks for silent calls.
     Look,
+    /// The server is about to die: index in the plan.
+    Die(usize),
     Deadline,
 }
 
@@ -93,7 +104,7 @@ pub struct World {
     pub parties: Vec<PartyId>,
     due: BinaryHeap<Reverse<(u64, u64, Due)>>,
     order: u64,
-    start: Instant,
+    pub start: Instant,
     pub ends: Vec<Ends>,
     /// Ringing phones: the party, the usage, the behaviour, and the call.
     pub ringing: Vec<(PartyId, UsageId, Phone, Option<usize>)>,
@@ -114,7 +125,8 @@ pub struct World {
     traced: usize,
     /// Whether the switch had no call at the last check.
     was_idle: bool,
-    faults: bool,
+    pub faults: bool,
+    pub deaths: Option<Deaths>,
 }
 
 /// The number of calls of a world with this seed.
@@ -139,7 +151,8 @@ impl World {
         let plans: Vec<Plan> = (0..calls(which)).map(|n| plan(which.seed, n, which.mix)).collect();
         let ends = vec![Ends::default(); plans.len()];
         let desk = Desk { seed: which.seed, plans: Arc::new(plans), legs: Arc::new(Mutex::default()) };
-        let (handlers, queues) = house::handlers(&desk, start);
+        let shop = which.deaths.then(Shop::default);
+        let (handlers, queues) = house::handlers(&desk, start, shop.clone().map(|it| Arc::new(it) as _));
         let mut rules = RecordingRules::new("/r");
         rules.code = "*1".to_owned();
         let config = SwitchConfig {
@@ -148,13 +161,17 @@ impl World {
             ..SwitchConfig::default()
         };
         let network = network(which);
-        let uris = Arc::new(Uris { seed: which.seed, service: OnceLock::new() });
-        let admission = Box::new(Passwords);
+        let uris = Arc::new(Uris { seed: which.seed, service: Mutex::default() });
+        let channels = Channels::default();
+        let admission: Box<dyn AdmissionControl> = match which.deaths {
+            true => Box::new(Counted(channels.clone())),
+            false => Box::new(Passwords),
+        };
         let mut harness = Harness::with(start, handlers, uris.clone(), admission, config, network);
         if let Some(steps) = which.restarts {
             harness.restart_every(steps);
         }
-        let _ = uris.service.set(harness.service());
+        uris.serves(harness.service());
         let parties = (0..PARTIES).map(|n| {
             harness.party_with(&address(n), |config| match n % 4 {
                 1 => config.extensions.reliable = false,
@@ -171,6 +188,7 @@ impl World {
             harness.media().fail(it.random_range(0.005..0.05), which.seed);
         }
         let events = which.traces.then(|| harness.bus().subscribe());
+        let deaths = shop.map(|shop| Deaths::new(&mut harness, queues, uris, shop, channels, which.seed));
         World {
             harness,
             desk,
@@ -191,11 +209,12 @@ impl World {
             traced: 0,
             was_idle: false,
             faults,
+            deaths,
         }
     }
 
     /// Milliseconds since the start.
-    fn at(&self) -> u64 {
+    pub fn at(&self) -> u64 {
         self.harness.now().duration_since(self.start).as_millis() as u64
     }
 
@@ -216,9 +235,18 @@ impl World {
             self.later(at, Due::Look);
         }
         self.later(DEADLINE, Due::Deadline);
+        let deaths: Vec<u64> = self.deaths.iter().flat_map(|it| &it.plan).map(|death| death.at).collect();
+        for (n, at) in deaths.into_iter().enumerate() {
+            self.later(at, Due::Die(n));
+        }
         while let Some(Reverse((at, ..))) = self.due.peek() {
             let at = self.start + Duration::from_millis(*at);
-            if self.harness.step(at) {
+            let stepped = self.harness.step(at);
+            if self.harness.is_down() {
+                self.comes_back();
+                continue;
+            }
+            if stepped {
                 // Reactions may be due earlier.
                 self.react();
                 continue;
@@ -230,7 +258,9 @@ impl World {
             self.does(&what);
             self.react();
             // Every party is finished, so the remaining time is skipped.
-            if self.is_quiet() && self.due.iter().all(|it| matches!(it.0.2, Due::Look | Due::Deadline)) {
+            if self.is_quiet()
+                && self.due.iter().all(|it| matches!(it.0.2, Due::Look | Due::Die(_) | Due::Deadline))
+            {
                 self.due.clear();
             }
         }
@@ -273,7 +303,9 @@ impl World {
                 }
             }
             Due::Look => self.look(),
+            Due::Die(n) => self.dies(*n),
             Due::Deadline => {
+                self.harness.dies_no_more();
                 for party in self.parties.clone() {
                     for usage in self.harness.up(party) {
                         let _ = self.harness.endpoint(party).bye(now, usage);
@@ -334,6 +366,10 @@ impl World {
         }
     }
 
+    pub fn is_traced(&self) -> bool {
+        self.events.is_some()
+    }
+
     /// Prints the events.
     pub fn trace(&mut self) {
         if self.events.is_none() {
@@ -367,6 +403,7 @@ impl World {
 
     /// Checks that joined parties hear each other: media may be unjoined only briefly.
     fn look(&mut self) {
+        self.counts_channels();
         let is_idle = self.harness.is_idle();
         if std::mem::replace(&mut self.was_idle, is_idle) && is_idle {
             for (n, party) in self.parties.iter().enumerate().filter(|(n, _)| *n != MORTAL || !self.is_dead) {
@@ -410,7 +447,7 @@ impl World {
 }
 
 /// The address of the switch.
-fn ours() -> std::net::SocketAddr {
+pub fn ours() -> std::net::SocketAddr {
     b2b_testkit::B2B.parse().unwrap_or_else(|_| panic!("an address"))
 }
 
@@ -428,6 +465,8 @@ fn digest(wire: &[Sent]) -> u64 {
 pub fn live(which: &Which) -> Outcome {
     let mut world = World::new(which);
     world.run(which.only.as_deref());
+    world.harness.dies_no_more();
+    let deaths = world.deaths.as_ref().map(|it| it.count).unwrap_or_default();
     let mut harness = world.harness;
     harness.run(Duration::from_secs(400));
     let wire = std::mem::take(&mut harness.wire);
@@ -440,30 +479,40 @@ pub fn live(which: &Which) -> Outcome {
         let held = harness.held_by(*party);
         assert_eq!((held.usages, harness.up(*party).len()), (0, 0), "calls are left at party {n}");
     }
-    let counters = harness.counters();
-    assert_eq!(counters.incoming, counters.ended.min(counters.incoming), "a call has not ended");
+    let counters = harness.counters_of_all();
+    if !which.deaths {
+        assert_eq!(counters.incoming, counters.ended.min(counters.incoming), "a call has not ended");
+    }
     assert_eq!((counters.unheard, counters.refused), (0, 0));
     let records = harness.records();
-    let mut legs: Vec<u64> = records.iter().map(|record| record.leg.0).collect();
+    // Numbers of legs begin anew in another process, those of calls do not.
+    let mut legs: Vec<_> = records.iter().map(|record| (record.call, record.leg)).collect();
     legs.sort_unstable();
     let double = legs.windows(2).find(|pair| pair[0] == pair[1]);
     assert_eq!(double, None, "two records of one leg");
-    let invited = wire::invited(&wire, ours());
-    // A call refused before an INVITE was sent has no leg on the wire.
-    assert!(legs.len() >= counters.incoming as usize + invited, "{} records", legs.len());
-    assert!(legs.len() <= (counters.incoming + counters.dialled) as usize, "{} records", legs.len());
+    if let Some(of_deaths) = &world.deaths {
+        of_deaths.at_the_end(&wire, &records);
+    } else {
+        let invited = wire::invited(&wire, ours());
+        // A call refused before an INVITE was sent has no leg on the wire.
+        assert!(legs.len() >= counters.incoming as usize + invited, "{} records", legs.len());
+        assert!(legs.len() <= (counters.incoming + counters.dialled) as usize, "{} records", legs.len());
+    }
     if let Some(fault) = wire::fault(&wire, ours()) {
         panic!("offer and answer: {fault}");
     }
+    if let Some(fault) = numbers::fault(&wire, ours()) {
+        panic!("numbers: {fault}");
+    }
     let mut otherwise = Vec::new();
-    let replayed = which.replays || which.seed.is_multiple_of(10);
+    let replayed = which.replays || which.seed.is_multiple_of(10) && !which.deaths;
     if replayed {
         harness.wire = wire.clone();
         otherwise = harness.replayed_otherwise();
         assert!(otherwise.is_empty() || !which.replays, "{}", otherwise[0]);
     }
     Outcome {
-        rows: harness.rows().clone(),
+        rows: harness.rows_of_all(),
         calls: which.only.as_ref().map_or(world.ends.len(), Vec::len),
         legs: legs.len(),
         messages: wire.len(),
@@ -472,5 +521,6 @@ pub fn live(which: &Which) -> Outcome {
         otherwise,
         panics: counters.panics,
         late: counters.late,
+        deaths,
     }
 }
