@@ -13,8 +13,8 @@ struct Used<'a> {
     sent: HashSet<&'a [u8]>,
     /// The message of each branch and method.
     branches: HashMap<(&'a str, &'a str), &'a str>,
-    /// The last CSeq in a dialog: Call-ID, tags of ours and theirs.
-    cseqs: HashMap<(&'a str, &'a str, &'a str), u32>,
+    /// The CSeqs in a dialog: Call-ID, tags of ours and theirs.
+    cseqs: HashMap<(&'a str, &'a str, &'a str), HashSet<u32>>,
     rseqs: HashMap<(&'a str, &'a str, &'a str), u32>,
     /// The last version, and the description with it: by Call-ID and tag, and the session's own number.
     versions: HashMap<(&'a str, &'a str, &'a str), (u64, &'a str)>,
@@ -82,9 +82,12 @@ impl<'a> Used<'a> {
         if shared {
             return Some("the branch of another transaction".to_owned());
         }
-        let initial = self.cseqs.get(&(call_id, from, "")).copied();
-        let last = self.cseqs.insert(dialog, cseq).max(initial);
-        last.filter(|last| cseq <= *last).map(|last| format!("a CSeq that is not behind {last}"))
+        let is_initial = self.cseqs.get(&(call_id, from, "")).is_some_and(|used| used.contains(&cseq));
+        let used = self.cseqs.entry(dialog).or_default();
+        let last = used.iter().max().copied().unwrap_or_default();
+        // One that was to be sent when the server died, and is sent again, may come late.
+        let is_new = used.insert(cseq) && !is_initial;
+        (!is_new).then(|| format!("a CSeq again, behind {last}"))
     }
 
     fn response(

@@ -466,7 +466,7 @@ pub fn live(which: &Which) -> Outcome {
     let mut world = World::new(which);
     world.run(which.only.as_deref());
     world.harness.dies_no_more();
-    let deaths = world.deaths.as_ref().map(|it| it.count).unwrap_or_default();
+    let deaths = world.deaths.as_ref().map(|it| it.times.len()).unwrap_or_default();
     let mut harness = world.harness;
     harness.run(Duration::from_secs(400));
     let wire = std::mem::take(&mut harness.wire);
