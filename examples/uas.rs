@@ -49,6 +49,7 @@ async fn main() -> anyhow::Result<()> {
             | Event::Response { .. }
             | Event::Resubscribe { .. }
             | Event::Located { .. }
+            | Event::Ahead { .. }
             | Event::FlowClosed { .. } => Ok(()),
         };
     }

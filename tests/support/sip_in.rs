@@ -146,7 +146,7 @@ impl Bench {
         let session = || Some(Body::sdp(SESSION));
         // Operations that are impossible now return an error, which is ignored.
         match event {
-            Event::FlowClosed { .. } | Event::Located { .. } => {}
+            Event::FlowClosed { .. } | Event::Located { .. } | Event::Ahead { .. } => {}
             Event::Resubscribe { subscription, transaction, .. } => {
                 let _ = endpoint.answer_subscriber(now, subscription, transaction, Reply::status(200));
             }

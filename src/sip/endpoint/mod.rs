@@ -252,7 +252,7 @@ impl Endpoint {
 
     /// Processes one input.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
-        self.begin_ahead();
+        self.ahead.begin();
         match input {
             Input::Datagram { flow, data } => {
                 let message = Message::parse(data, &self.config.parse);
@@ -279,7 +279,12 @@ impl Endpoint {
             Input::ResolveFailed { resolve } => self.resolved(now, resolve, Vec::new()),
             Input::Timeout => self.timeout(now),
         }
-        self.end_ahead();
+        self.ahead.end(&mut self.out);
+    }
+
+    /// From now on, each input in which a call goes on without an event has [`Event::Ahead`].
+    pub fn tell_ahead(&mut self) {
+        self.ahead.tell();
     }
 
     /// Takes the next output; events first.

@@ -97,6 +97,26 @@ fn a_transfer_is_asked_for_followed_and_told_to_its_end() {
 }
 
 #[test]
+fn a_notify_that_leaves_without_an_event_is_told_to_who_keeps_calls() {
+    let told = |tells: bool| {
+        let (mut pair, a, b) = up();
+        if tells {
+            pair.ends[B].tell_ahead();
+        }
+        let (_, refer) = referred(&mut pair, a, true, Vec::new());
+        let now = pair.now;
+        pair.ends[B].answer_refer(now, b, refer, Reply::status(202)).unwrap();
+        // It waits for the answer to the first one.
+        pair.ends[B].notify_refer(now, b, refer, 200, "").unwrap();
+        pair.settle();
+        assert_eq!(pair.sent(B, "NOTIFY").len(), 2);
+        let ahead = |event: &Event| matches!(event, Event::Ahead { usage } if *usage == b);
+        pair.take(B).iter().filter(|it| ahead(it)).count()
+    };
+    assert_eq!((told(false), told(true)), (0, 1));
+}
+
+#[test]
 fn a_refused_refer_says_so_and_the_call_goes_on() {
     let (mut pair, a, b) = up();
     let (ours, theirs) = referred(&mut pair, a, true, Vec::new());
