@@ -203,6 +203,12 @@ impl World {
         if let Some(deaths) = self.deaths.as_mut().filter(|_| is_idle) {
             deaths.next = n;
             let Death { turns, moment, .. } = deaths.plan[n];
+            // Members of rooms mute themselves, or are too loud.
+            for (leg, keys) in self.harness.members().into_keys().zip(["*1", "*6"].into_iter().cycle()) {
+                if let Some(endpoint) = self.harness.endpoint_of(leg) {
+                    self.harness.press(endpoint, keys);
+                }
+            }
             self.harness.dies_after(turns, moment);
         }
     }
