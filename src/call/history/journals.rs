@@ -16,7 +16,7 @@ impl CallHistory {
     pub(crate) fn share_journal(&mut self, call: CallId, with: CallId) {
         let with = self.journal_of(with);
         if let Some(pages) = self.entries.get_mut(&with).and_then(|entry| entry.journal.as_deref_mut()) {
-            pages.is_shared();
+            pages.share();
         }
         if let Some(entry) = self.entries.get_mut(&call).filter(|_| call != with) {
             entry.journal_with = Some(with);

@@ -97,7 +97,7 @@ impl Pages {
     }
 
     /// It tells of another call, too.
-    pub fn is_shared(&mut self) {
+    pub fn share(&mut self) {
         self.is_shared = true;
     }
 
@@ -125,12 +125,12 @@ impl Pages {
     }
 
     /// Whether the call itself was never written. Says so once.
-    pub fn is_young(&mut self) -> bool {
+    pub fn first_up(&mut self) -> bool {
         !std::mem::replace(&mut self.kept.has_value, true)
     }
 
     /// Nothing of it is there any more.
-    pub fn is_not_kept(&mut self) {
+    pub fn forget_kept(&mut self) {
         self.kept = Kept::default();
     }
 

@@ -128,7 +128,7 @@ impl Kept {
         octets.clear();
         let piece = match switch.common.world.history.own_pages(call) {
             Some(pages) if is_told => {
-                if is_up && pages.is_young() {
+                if is_up && pages.first_up() {
                     young.push_back((t.now + GROWN_UP, call));
                 }
                 pages.piece(t.now, begun)
@@ -151,7 +151,7 @@ impl Kept {
         if !store.keep(call, Some(WrittenCall { octets, goes_on, endpoints, media_changes }))
             && let Some(pages) = switch.common.world.history.own_pages(call)
         {
-            pages.is_not_kept();
+            pages.forget_kept();
         }
         Ok(())
     }

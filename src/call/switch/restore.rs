@@ -206,7 +206,7 @@ impl Switch {
         let mut run = Run::going_on(self.common.config.clone(), rest, t.now, slack)
             .map_err(|error| error.to_string())?;
         run.endpoint.swap_udp(t.sip);
-        let octets = run.to_the_end();
+        let octets = run.run_to_the_end();
         run.endpoint.swap_udp(t.sip);
         octets
     }

@@ -125,7 +125,7 @@ impl Run {
     ///
     /// # Errors
     /// The run differs from the journal, or a call cannot be written.
-    pub fn to_the_end(&mut self) -> Result<Vec<u8>, String> {
+    pub fn run_to_the_end(&mut self) -> Result<Vec<u8>, String> {
         while self.step(&mut |_| {}) {}
         let Some(GoesOn { end, slack, .. }) = self.goes_on else {
             return Err("it does not go on".to_owned());
