@@ -25,6 +25,14 @@ pub(crate) struct Piece<'a> {
     pub at: Duration,
 }
 
+impl Piece<'_> {
+    /// A call that has no journal.
+    pub fn of_value(value: Vec<u8>) -> Self {
+        let head = Head { begin: Bytes::new(), began: SystemTime::UNIX_EPOCH, value: Some(value.into()) };
+        Piece { head: Some(head), flows: &[], records: &[], at: Duration::ZERO }
+    }
+}
+
 /// Where a journal begins anew: nothing before is needed.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Head {

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::handler::Party;
+use crate::journal::pieces::Piece;
 use crate::service::Watched;
 use crate::switch::Switch;
 use crate::switch::calls::Generations;
+use crate::switch::keep::{Kept, WrittenCall};
 use crate::switch::state::call::Call;
 use crate::switch::state::effect::Effect;
 use crate::switch::state::recording::Ended;
@@ -153,4 +155,59 @@ impl Switch {
         common.settle_history(t.at());
         common.part_with_listeners(t.at(), call);
     }
+}
+
+/// Writes what has changed of the calls in this turn.
+pub(crate) fn keep(switch: &mut Switch, t: &Turn<'_>) {
+    if let Some(mut kept) = switch.common.kept.take() {
+        let mut changed = std::mem::take(&mut kept.changed);
+        for call in changed.drain(..) {
+            let is_kept = keep_call(&mut kept, switch, t, call).unwrap_or_else(|error| {
+                tracing::warn!("call {} would not outlive this process: {error}", call.0);
+                // Nothing of it is to be left.
+                let _ = kept.store.keep(call, None);
+                false
+            });
+            if let Some(pages) = switch.common.world.history.own_pages(call).filter(|_| !is_kept) {
+                pages.forget_kept();
+            }
+        }
+        kept.untold.clear();
+        (kept.changed, kept.media_changes) = (changed, false);
+        switch.common.kept = Some(kept);
+    }
+}
+
+/// Writes what has changed of a call; `false`: there is no room for it.
+fn keep_call(kept: &mut Kept, switch: &mut Switch, t: &Turn<'_>, call: CallId) -> Result<bool, NotWritten> {
+    let Some(of_id) = switch.calls.get(call) else {
+        kept.with_programs.remove(&call);
+        return Ok(kept.store.keep(call, None));
+    };
+    let endpoints = of_id.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
+    let is_up = of_id.answered_at.is_some();
+    let has_program = kept.with_programs.contains(&call);
+    let is_told = !has_program && !kept.untold.contains(&call);
+    let mut pages = switch.common.world.history.own_pages(call).filter(|_| is_told);
+    if is_up && pages.as_mut().is_some_and(|pages| pages.first_up()) {
+        kept.is_up(t.now, call);
+    }
+    kept.octets.clear();
+    let goes_on = match pages.and_then(|pages| pages.piece(t.now, &mut kept.begun)) {
+        Some(piece) => {
+            rmp_serde::encode::write(&mut kept.octets, &piece)?;
+            piece.head.is_none()
+        }
+        None => {
+            let value = switch.write_call(t.now, t.sip, call)?;
+            let piece = match switch.common.world.history.own_pages(call) {
+                Some(pages) => pages.head(t.now, &mut kept.begun, value),
+                None => Piece::of_value(value),
+            };
+            rmp_serde::encode::write(&mut kept.octets, &piece)?;
+            false
+        }
+    };
+    let media_changes = kept.media_changes || has_program;
+    Ok(kept.store.keep(call, Some(WrittenCall { octets: &kept.octets, goes_on, endpoints, media_changes })))
 }

@@ -2,14 +2,11 @@
 //! their journals have more, or, where that cannot be run again or would be long, the calls as they are.
 
 use std::collections::{HashSet, VecDeque};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::CallId;
 use crate::controller::EndpointId;
-use crate::journal::pieces::{Begun, Head, Piece};
-use crate::switch::Switch;
-use crate::switch::export::NotWritten;
-use crate::switch::turn::Turn;
+use crate::journal::pieces::Begun;
 
 /// How long a call is up before it is written as it is.
 const GROWN_UP: Duration = Duration::from_secs(5);
@@ -39,17 +36,20 @@ pub struct WrittenCall<'a> {
 /// A store, and the calls that have changed in this turn.
 pub(crate) struct Kept {
     pub store: Box<dyn CallStore>,
-    changed: Vec<CallId>,
+    pub changed: Vec<CallId>,
     /// Those among them whose journals do not tell of it.
-    untold: Vec<CallId>,
-    media_changes: bool,
+    pub untold: Vec<CallId>,
+    /// Whether media has been asked for something, or has reported something.
+    pub media_changes: bool,
     /// The calls that applications decide on: what those do is in no journal.
-    with_programs: HashSet<CallId>,
+    pub with_programs: HashSet<CallId>,
     /// Calls that are up and have never been written as they are, and when they will be.
     young: VecDeque<(Instant, CallId)>,
+    /// The next of them is not written before.
     not_before: Option<Instant>,
-    begun: Begun,
-    octets: Vec<u8>,
+    pub begun: Begun,
+    /// Of the latest piece.
+    pub octets: Vec<u8>,
 }
 
 impl Kept {
@@ -67,6 +67,11 @@ impl Kept {
             begun,
             octets,
         }
+    }
+
+    /// A call is up for the first time.
+    pub fn is_up(&mut self, now: Instant, call: CallId) {
+        self.young.push_back((now + GROWN_UP, call));
     }
 
     /// When the next call has to be written as it is.
@@ -108,73 +113,5 @@ impl Kept {
             true => self.with_programs.remove(&call),
             false => self.with_programs.insert(call),
         };
-    }
-
-    /// Writes what has changed of a call.
-    ///
-    /// # Errors
-    /// A value cannot be written.
-    fn write(&mut self, switch: &mut Switch, t: &Turn<'_>, call: CallId) -> Result<(), NotWritten> {
-        let Kept { store, untold, media_changes, with_programs, young, begun, octets, .. } = self;
-        let Some(of_id) = switch.calls.get(call) else {
-            with_programs.remove(&call);
-            let _ = store.keep(call, None);
-            return Ok(());
-        };
-        let endpoints = of_id.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
-        let is_up = of_id.answered_at.is_some();
-        let has_program = with_programs.contains(&call);
-        let is_told = !has_program && !untold.contains(&call);
-        octets.clear();
-        let piece = match switch.common.world.history.own_pages(call) {
-            Some(pages) if is_told => {
-                if is_up && pages.first_up() {
-                    young.push_back((t.now + GROWN_UP, call));
-                }
-                pages.piece(t.now, begun)
-            }
-            _ => None,
-        };
-        let goes_on = piece.as_ref().is_some_and(|piece| piece.head.is_none());
-        match piece {
-            Some(piece) => rmp_serde::encode::write(octets, &piece)?,
-            None => {
-                let value = switch.write_call(t.now, t.sip, call)?;
-                let piece = match switch.common.world.history.own_pages(call) {
-                    Some(pages) => pages.head(t.now, begun, value),
-                    None => as_is(value),
-                };
-                rmp_serde::encode::write(octets, &piece)?;
-            }
-        }
-        let media_changes = *media_changes || has_program;
-        if !store.keep(call, Some(WrittenCall { octets, goes_on, endpoints, media_changes }))
-            && let Some(pages) = switch.common.world.history.own_pages(call)
-        {
-            pages.forget_kept();
-        }
-        Ok(())
-    }
-}
-
-/// A call that has no journal.
-fn as_is(value: Vec<u8>) -> Piece<'static> {
-    let (begin, began) = (bytes::Bytes::new(), SystemTime::UNIX_EPOCH);
-    let head = Head { begin, began, value: Some(value.into()) };
-    Piece { head: Some(head), flows: &[], records: &[], at: Duration::ZERO }
-}
-
-/// Writes the calls that have changed in this turn.
-pub(crate) fn keep(switch: &mut Switch, t: &Turn<'_>) {
-    if let Some(mut kept) = switch.common.kept.take() {
-        for call in std::mem::take(&mut kept.changed) {
-            if let Err(error) = kept.write(switch, t, call) {
-                tracing::warn!("call {} would not outlive this process: {error}", call.0);
-                let _ = kept.store.keep(call, None);
-            }
-        }
-        kept.untold.clear();
-        kept.media_changes = false;
-        switch.common.kept = Some(kept);
     }
 }

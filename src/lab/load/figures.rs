@@ -7,10 +7,10 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::entry::Role;
-use super::gaps::Gaps;
 use super::hearing::Heard;
 use super::histogram;
 use super::party::Outcome;
+use super::sound::gaps::Gaps;
 use super::timeline::Timeline;
 use super::watched::Watched;
 use super::ways::Ways;

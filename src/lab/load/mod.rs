@@ -6,9 +6,9 @@
 //!   dialled numbers
 //! - `pace`: the schedule of calls; `holding`: their durations
 //! - `party`: a leg that follows the steps of its scenario, as a state machine
-//! - `sound`: the audio of a leg; `hearing`: the marks in it; `loudness`: sound and silence; `speech`: spoken
-//!   texts
-//! - `course`: received audio over time; `gaps`: gaps in it; `messages`: SIP messages of active calls
+//! - `sound`: the audio of a leg, and its gaps; `hearing`: the marks in it; `loudness`: sound and silence; `speech`:
+//!   spoken texts
+//! - `course`: received audio over time; `messages`: SIP messages of active calls
 //! - `generator`: calls of all parties, on one thread
 //! - `entry`: a party of the generator, and its leg
 //! - `figures`: counters and measurements; `timeline`: over time; `worst`: the worst calls; `ways`: calls
@@ -27,7 +27,6 @@ mod course;
 mod entry;
 pub mod expect;
 mod figures;
-mod gaps;
 mod generator;
 pub mod hearing;
 mod histogram;

@@ -1,6 +1,8 @@
 //! The sent and received audio of a leg: generated and judged on the media thread, and exchanged with the
 //! generator through atomics. It does not wait, lock or allocate.
 
+pub mod gaps;
+
 use std::f64::consts::TAU;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -12,7 +12,7 @@ use crate::service::command::{Command, Reply};
 use crate::service::{CallError, Prompted, Watched};
 use crate::switch::Switch;
 use crate::switch::common::Common;
-use crate::switch::keep::keep;
+use crate::switch::export::keep;
 use crate::switch::state::waits::Found;
 use crate::switch::turn::Turn;
 use crate::switch::work::applications::{Running, Timer};

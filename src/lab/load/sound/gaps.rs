@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::hearing::HeardGap;
-use super::worst::Call;
+use super::super::hearing::HeardGap;
+use super::super::worst::Call;
 
 /// Maximum gaps listed.
 const LISTED: usize = 20_000;
