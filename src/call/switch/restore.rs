@@ -132,8 +132,10 @@ impl Surviving {
             match (switch.take_in_pieces(t, call, &pieces, &endpoints), ends) {
                 (Ok(calls), None) => {
                     // Their endpoints have other numbers here.
-                    let kept = switch.common.kept.iter_mut();
-                    kept.for_each(|kept| calls.iter().for_each(|call| kept.changes(*call, false)));
+                    if let Some(kept) = &mut switch.common.kept {
+                        calls.iter().for_each(|call| kept.changes(*call, false));
+                        kept.media_changes();
+                    }
                 }
                 (Ok(calls), Some(why)) => {
                     let of_calls = calls.iter().filter_map(|call| switch.calls.get(*call));

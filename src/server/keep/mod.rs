@@ -88,6 +88,22 @@ pub fn run() -> anyhow::Result<u8> {
 
 impl Keeper {
     fn keep(mut self) -> anyhow::Result<u8> {
+        let code = self.starts();
+        self.bury()?;
+        code
+    }
+
+    /// Waits for servers that have ended. Where somebody looks at /proc meanwhile, the kernel has been seen to take half a
+    /// minute for this, so it comes after the start of the next server.
+    fn bury(&mut self) -> anyhow::Result<()> {
+        for ended in self.ended.drain(..) {
+            waitpid(ended, None)?;
+        }
+        Ok(())
+    }
+
+    /// Starts servers until one ends by itself, or as it was told.
+    fn starts(&mut self) -> anyhow::Result<u8> {
         while !self.ends {
             let how = match self.program.start(&self.kept) {
                 Ok(server) => match self.follow(server)? {
@@ -120,11 +136,7 @@ impl Keeper {
     /// Serves the server until its end.
     fn follow(&mut self, server: Pid) -> anyhow::Result<WaitStatus> {
         tracing::info!("the server is process {server}");
-        // Where somebody looks at /proc meanwhile, the kernel has been seen to take half a minute for this, so it comes after
-        // the start of the next server.
-        for ended in self.ended.drain(..) {
-            waitpid(ended, None)?;
-        }
+        self.bury()?;
         let (mut watch, mut looked) = (Watch::default(), Instant::now());
         loop {
             self.sleep(TICK)?;
