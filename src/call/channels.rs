@@ -193,7 +193,7 @@ impl Channel {
 
 thread_local! {
     /// Where channels are taken that are read, and those read so far by their written numbers.
-    static READ: RefCell<Option<(Channels, HashMap<u64, Channel>)>> = const { RefCell::new(None) };
+    static READ: RefCell<Option<(Channels, HashMap<(u64, Holder), Channel>)>> = const { RefCell::new(None) };
 }
 
 /// A channel as it is written. Clones have one number.
@@ -217,10 +217,15 @@ impl Serialize for Channel {
 impl<'de> Deserialize<'de> for Channel {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Written { number, holder, is_first, use_of_it } = Written::deserialize(deserializer)?;
-        let take = |channels: &Channels| channels.taken_by(channels.counts(), holder, is_first, use_of_it);
+        let take =
+            |channels: &Channels, holder| channels.taken_by(channels.counts(), holder, is_first, use_of_it);
         Ok(READ.with_borrow_mut(|read| match read {
-            Some((channels, known)) => known.entry(number).or_insert_with(|| take(channels)).clone(),
-            None => take(&Channels::default()),
+            // In a journal a number may be given again, when its channel is free.
+            Some((channels, known)) => {
+                let key = (number, holder.clone());
+                known.entry(key).or_insert_with(|| take(channels, holder)).clone()
+            }
+            None => take(&Channels::default(), holder),
         }))
     }
 }

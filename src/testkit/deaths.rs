@@ -85,6 +85,7 @@ impl CallStore for Store {
             kept.pieces.clear();
         }
         kept.pieces.push(KeptPiece { octets: Bytes::copy_from_slice(octets), written: self.media.now() });
+        kept.endpoints.retain(|(it, _)| endpoints.contains(it));
         if media_changes {
             let bridges = self.media.bridges().into_iter();
             kept.joined = bridges.filter(|(a, _)| endpoints.contains(a)).collect();

@@ -279,7 +279,7 @@ fn a_member_who_was_muted_just_before_a_kill_is_muted_in_the_room() {
     let [ann, bob, cat] = ["ann", "bob", "cat"].map(Phone::new);
     let room = "[[conference]]\nname = \"blue\"\nshort_pin = true\npin = \"1\"\nmoderator_pin = \"9\"\n\
                 [[route]]\ncalled = \"300\"\napp = \"conference/blue\"\n";
-    let server = start(folder("127.0.79.4", &cat, room));
+    let server = start(folder("127.0.79.6", &cat, room));
     let view = |server: &Server| server.get("/rooms/blue").json();
     let members = |server: &Server, count: usize| {
         until("the members", || {

@@ -121,6 +121,8 @@ pub(crate) struct World {
     pub parts: SwitchParts,
     pub history: CallHistory,
     pub journaling: Journaling,
+    /// Journals are also for the process after this one.
+    pub is_kept: bool,
     /// The handlers' holds on legs.
     pub handled: HashMap<LegId, Handled>,
     /// The handlers that hear of a call, the newest last.

@@ -37,10 +37,24 @@ struct Admitted {
     gateway: Option<Arc<str>>,
     who: Arc<CallerIdentity>,
     number: Arc<str>,
+    /// `None`: the call is not kept for another process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    assigned: Option<Assigned>,
 }
 
-/// The same, with the channels of its leg and its media policy.
-type Admits = (Admitted, Vec<Channel>, Option<Arc<PairPolicy>>);
+/// What a leg is given besides, which is of no concern to what is sent.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Assigned {
+    channels: Vec<Channel>,
+    /// Its media policy, if it has one of its own.
+    policy: Option<Arc<PairPolicy>>,
+    /// See [`Endpoint::set_way`](b2b_sip::endpoint::Endpoint::set_way).
+    tls: Option<Arc<str>>,
+    listener: Option<Arc<str>>,
+}
+
+/// The facts about a caller, and what their leg is given.
+type Admits = (Admitted, Assigned);
 
 impl Switch {
     /// An INVITE without a To tag.
@@ -76,12 +90,12 @@ impl Switch {
         request: Request,
         flow: Flow,
         replaces: Option<UsageId>,
-        (admitted, channels, policy): Admits,
+        (admitted, assigned): Admits,
     ) {
         let Admitted { identity, source, gateway, who, number, .. } = admitted.clone();
         let mut it = Leg::new(Life::incoming(request.clone()), AddressFamily::of(flow.remote));
         it.media.signalling = Some(flow.remote.ip());
-        (it.admitted.channels, it.passing.policy) = (channels, policy);
+        (it.admitted.channels, it.passing.policy) = (assigned.channels, assigned.policy);
         it.takes.update = request.has_token(Name::Allow, "UPDATE");
         it.identity.party = Arc::new(Party {
             user: identity.clone(),
@@ -162,9 +176,13 @@ impl Switch {
         flow: &Flow,
         closed: bool,
     ) -> Option<Admits> {
-        if let Some(admitted) = self.common.world.reads::<Admitted>("admitted") {
+        if let Some(mut admitted) = self.common.world.reads::<Admitted>("admitted") {
             admitted.hops.set(t, usage);
-            return Some((admitted, Vec::new(), None));
+            let assigned = admitted.assigned.take().unwrap_or_default();
+            if let Err(error) = t.sip.set_way(usage, assigned.tls.clone(), assigned.listener.clone()) {
+                tracing::debug!("a call that has ended: {error}");
+            }
+            return Some((admitted, assigned));
         }
         let admission = self.common.world.parts.admission.invite(t.now, request, flow);
         self.common.out.counters.incoming += u64::from(!admission.is_question());
@@ -209,13 +227,17 @@ impl Switch {
         }
         let kept = Hops::of(&hops);
         // Has to be set before any response.
-        if let Err(error) = t.sip.set_hops(usage, hops).and_then(|()| t.sip.set_way(usage, tls, listener)) {
+        if let Err(error) =
+            t.sip.set_hops(usage, hops).and_then(|()| t.sip.set_way(usage, tls.clone(), listener.clone()))
+        {
             tracing::debug!("a call that has ended: {error}");
         }
         let reads = self.common.world.parts.admission.reads(identity.as_deref(), gateway.as_deref(), source);
         let who = Arc::new(CallerIdentity::read(request, &reads));
         let number = identity::called_number(request, &reads).into();
-        Some((Admitted { identity, source, hops: kept, gateway, who, number }, channels, policy))
+        let given = Assigned { channels, policy, tls, listener };
+        let assigned = self.common.kept.is_some().then(|| given.clone());
+        Some((Admitted { identity, source, hops: kept, gateway, who, number, assigned }, given))
     }
 
     /// Ends the emergency calls whose place a later one has taken.

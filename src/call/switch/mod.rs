@@ -103,6 +103,7 @@ impl Switch {
                 parts,
                 history: CallHistory::default(),
                 journaling,
+                is_kept: false,
                 handled: HashMap::default(),
                 listeners: HashMap::default(),
             },

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::application::Saved;
 use crate::call_fsm::CallState;
+use crate::channels::Channels;
 use crate::controller::{EndpointId, MediaError};
 use crate::handler::HandlerAction;
 use crate::journal::pieces::{ReadPiece, Rest};
@@ -125,6 +126,7 @@ impl Surviving {
     pub fn go_on(self, switch: &mut Switch, t: &mut Turn<'_>) {
         let Surviving { calls, store } = self;
         switch.common.kept = store.map(Kept::new);
+        switch.common.world.is_kept = switch.common.kept.is_some();
         if switch.common.kept.is_some() {
             t.sip.tell_ahead();
         }
@@ -208,7 +210,7 @@ impl Switch {
         let mut run = Run::going_on(self.common.config.clone(), rest, t.now, slack)
             .map_err(|error| error.to_string())?;
         run.endpoint.swap_udp(t.sip);
-        let octets = run.run_to_the_end();
+        let octets = Channels::default().taking(|| run.run_to_the_end());
         run.endpoint.swap_udp(t.sip);
         octets
     }
@@ -394,6 +396,7 @@ impl Switch {
     fn carry_over(&mut self, from: &mut Switch) {
         self.common.world.parts = std::mem::replace(&mut from.common.world.parts, nobody());
         self.common.world.journaling = std::mem::take(&mut from.common.world.journaling);
+        self.common.world.is_kept = from.common.world.is_kept;
         self.common.service = from.common.service.clone();
         (self.common.takes, self.common.mirror, self.common.out.counters) =
             (from.common.takes, from.common.mirror.take(), from.common.out.counters);

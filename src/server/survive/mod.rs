@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::mpsc;
@@ -221,8 +222,7 @@ pub(super) fn begin(settings: &Survive, media: &Media) -> Result<(CallKeeper, Su
     let mut of_calls: Vec<u64> = kept.keys().copied().filter(|key| key & OF_ENDPOINT == 0).collect();
     of_calls.sort_unstable();
     let mut restoring = Restoring { media, store: &mut store, kept, used: HashSet::new() };
-    let calls: Vec<_> =
-        of_calls.into_iter().filter_map(|key| restoring.call(key, away, settings.max_age)).collect();
+    let calls = restoring.calls(of_calls, away, settings.max_age);
     let Restoring { kept, used, .. } = restoring;
     // Endpoints that no call has.
     for key in kept.into_keys().filter(|key| key & OF_ENDPOINT != 0 && !used.contains(key)) {
@@ -262,29 +262,123 @@ struct Restoring<'a> {
     used: HashSet<u64>,
 }
 
+/// A call of the process before.
+struct Before {
+    key: u64,
+    kept: Vec<Kept>,
+    /// Its endpoints, by their former numbers.
+    endpoints: HashMap<EndpointId, EndpointId>,
+    /// Why it ends.
+    ends: Option<String>,
+}
+
+impl Before {
+    /// Its latest piece, which says what endpoints it has.
+    fn last(&self) -> Option<&Kept> {
+        self.kept.last()
+    }
+}
+
 impl Restoring<'_> {
-    /// A call, with its media; `None`: it cannot be read.
-    fn call(&mut self, key: u64, away: Duration, max_age: Duration) -> Option<Survivor> {
-        let mut kept = match pieces(key, &self.kept.remove(&key)?) {
-            Ok(kept) => kept,
+    /// These calls, with their media, as far as they can be read. Media is asked for all of them at once.
+    fn calls(&mut self, keys: Vec<u64>, away: Duration, max_age: Duration) -> Vec<Survivor> {
+        let mut calls: Vec<Before> = keys.into_iter().filter_map(|key| self.read(key)).collect();
+        if away > max_age {
+            let why = format!("the server was away for {} s", away.as_secs());
+            calls.iter_mut().for_each(|call| call.ends = Some(why.clone()));
+        }
+        self.reopen(&mut calls);
+        self.write(&mut calls);
+        calls.into_iter().map(|call| self.survivor(call, away)).collect()
+    }
+
+    /// A call; `None`: it cannot be read.
+    fn read(&mut self, key: u64) -> Option<Before> {
+        match pieces(key, &self.kept.remove(&key)?) {
+            Ok(kept) => Some(Before { key, kept, endpoints: HashMap::new(), ends: None }),
             Err(error) => {
                 tracing::error!("call {key} of the process before cannot be read: {error}");
                 self.store.remove(key);
-                return None;
+                None
+            }
+        }
+    }
+
+    /// The media of a call as it was written.
+    fn media_of(&self, call: &Before) -> Result<Vec<(EndpointId, Bytes)>, String> {
+        let read = |(before, record): &(EndpointId, EndpointId)| {
+            let octets = self.kept.get(&(record.0 | OF_ENDPOINT)).and_then(|it| it.last()).ok_or(NO_MEDIA)?;
+            let kept: KeptMedia = rmp_serde::from_slice(octets).map_err(|error| error.to_string())?;
+            match kept.call == call.key {
+                true => Ok((*before, kept.media)),
+                false => Err(NO_MEDIA.to_owned()),
             }
         };
-        let (now_ms, now) = (now_ms(), Instant::now());
-        let written = |kept: &Kept| {
-            let age = Duration::from_millis(now_ms.saturating_sub(kept.written_ms));
-            now.checked_sub(age).unwrap_or(now)
-        };
-        let mut endpoints = HashMap::new();
-        let goes_on = match away > max_age {
-            true => Err(format!("the server was away for {} s", away.as_secs())),
-            false => self.reopen(key, &mut kept, &mut endpoints),
-        };
-        let start = |()| self.media.start_restored(&endpoints).map_err(|error| error.to_string());
-        let ends = goes_on.and_then(start).err();
+        call.last().into_iter().flat_map(|it| &it.endpoints).map(read).collect()
+    }
+
+    /// Opens the endpoints of these calls.
+    fn reopen(&self, calls: &mut [Before]) {
+        let mut opening = Vec::new();
+        for (index, call) in calls.iter_mut().enumerate().filter(|(_, call)| call.ends.is_none()) {
+            match self.media_of(call) {
+                Ok(media) => opening.extend(media.into_iter().map(|(before, media)| async move {
+                    (index, before, self.media.restore_endpoint(&media).await)
+                })),
+                Err(why) => call.ends = Some(why),
+            }
+        }
+        for (index, before, opened) in pollster::block_on(join_all(opening)) {
+            let Some(call) = calls.get_mut(index) else { continue };
+            match opened {
+                Ok(restored) => drop(call.endpoints.insert(before, restored)),
+                Err(error) => call.ends = Some(error.to_string()),
+            }
+        }
+    }
+
+    /// Writes the endpoints anew before anything is sent: no number of a packet is used twice, whenever this process ends.
+    fn write(&mut self, calls: &mut [Before]) {
+        let going_on = calls.iter().enumerate().filter(|(_, call)| call.ends.is_none());
+        let endpoints =
+            going_on.flat_map(|(index, call)| call.endpoints.values().map(move |it| (index, *it)));
+        let media = self.media;
+        let writing = endpoints.map(|(index, it)| async move { (index, it, media.write_endpoint(it).await) });
+        for (index, endpoint, written) in pollster::block_on(join_all(writing)) {
+            let Some(call) = calls.get_mut(index) else { continue };
+            let of_endpoint = endpoint.0 | OF_ENDPOINT;
+            self.used.insert(of_endpoint);
+            let octets = written.map_err(|error| error.to_string()).and_then(|media| {
+                let kept = KeptMedia { call: call.key, media: media.into() };
+                rmp_serde::to_vec(&kept).map_err(|error| error.to_string())
+            });
+            let put =
+                |octets: Vec<u8>| self.store.put(of_endpoint, &octets).map_err(|error| error.to_string());
+            if let Err(why) = octets.and_then(put) {
+                call.ends = Some(why);
+            }
+        }
+        // Until the calls' thread writes them, this process may end, too.
+        for call in calls.iter_mut().filter(|call| call.ends.is_none()) {
+            let renumbered = call.last().map(|last| Kept {
+                before: last.before + 1,
+                piece: Bytes::new(),
+                endpoints: call.endpoints.iter().map(|(before, now)| (*before, *now)).collect(),
+                ..*last
+            });
+            let octets = renumbered.iter().map(rmp_serde::to_vec).collect::<Result<Vec<_>, _>>();
+            let add = |octets: Vec<Vec<u8>>| {
+                let mut all = octets.iter().map(|it| self.store.add(call.key, it));
+                all.try_for_each(|added| added.map_err(|error| error.to_string()))
+            };
+            call.ends = octets.map_err(|error| error.to_string()).and_then(add).err();
+        }
+    }
+
+    fn survivor(&mut self, call: Before, away: Duration) -> Survivor {
+        let Before { key, kept, mut endpoints, ends } = call;
+        let start = || self.media.start_restored(&endpoints).err().map(|error| error.to_string());
+        let ends = ends.or_else(start);
         match &ends {
             None => tracing::info!(
                 "call {key} of the process before goes on, {} ms after its end",
@@ -303,48 +397,13 @@ impl Restoring<'_> {
                 endpoints.extend(before.map(|(before, _)| (*before, nobodys(*before))));
             }
         }
-        let piece = |kept: Kept| KeptPiece { written: written(&kept), octets: kept.piece };
-        Some(Survivor { call: CallId(key), pieces: kept.into_iter().map(piece).collect(), endpoints, ends })
-    }
-
-    /// Opens the endpoints of a call, and writes them anew before anything is sent: no number of a packet is used twice,
-    /// whenever this process ends.
-    fn reopen(
-        &mut self,
-        key: u64,
-        kept: &mut [Kept],
-        endpoints: &mut HashMap<EndpointId, EndpointId>,
-    ) -> Result<(), String> {
-        let last = kept.last_mut().into_iter().flat_map(|it| &mut it.endpoints);
-        for (before, record) in last {
-            let octets = self.kept.get(&(record.0 | OF_ENDPOINT)).and_then(|it| it.last()).ok_or(NO_MEDIA)?;
-            let KeptMedia { call, media } =
-                rmp_serde::from_slice(octets).map_err(|error| error.to_string())?;
-            if call != key {
-                return Err(NO_MEDIA.to_owned());
-            }
-            let restored = self.media.restore_endpoint(&media);
-            let restored = pollster::block_on(restored).map_err(|error| error.to_string())?;
-            endpoints.insert(*before, restored);
-            let written = pollster::block_on(self.media.write_endpoint(restored));
-            let of_endpoint = restored.0 | OF_ENDPOINT;
-            self.used.insert(of_endpoint);
-            let media = written.map_err(|error| error.to_string())?.into();
-            let written = rmp_serde::to_vec(&KeptMedia { call: key, media });
-            let written = written.map_err(|error| error.to_string())?;
-            self.store.put(of_endpoint, &written).map_err(|error| error.to_string())?;
-            *record = restored;
-        }
-        // Until the calls' thread writes it, this process may end, too.
-        for piece in kept {
-            let octets = rmp_serde::to_vec(piece).map_err(|error| error.to_string())?;
-            let written = match piece.before {
-                0 => self.store.put(key, &octets),
-                _ => self.store.add(key, &octets),
-            };
-            written.map_err(|error| error.to_string())?;
-        }
-        Ok(())
+        let (now_ms, now) = (now_ms(), Instant::now());
+        let piece = |kept: Kept| {
+            let age = Duration::from_millis(now_ms.saturating_sub(kept.written_ms));
+            KeptPiece { written: now.checked_sub(age).unwrap_or(now), octets: kept.piece }
+        };
+        let pieces = kept.into_iter().filter(|kept| !kept.piece.is_empty()).map(piece).collect();
+        Survivor { call: CallId(key), pieces, endpoints, ends }
     }
 }
 

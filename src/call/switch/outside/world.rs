@@ -72,6 +72,13 @@ impl Questions for World {
             }
             Err((status, reason)) => Err((status, reason.to_owned())),
         });
+        match self.reads_next("channels") {
+            Some(channels) => outgoing.channels = channels,
+            None if self.is_kept && !outgoing.channels.is_empty() => {
+                self.writes("channels", &outgoing.channels);
+            }
+            None => {}
+        }
         wait.map(|wait| Outgoing { wait, ..outgoing })
     }
 
