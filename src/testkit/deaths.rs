@@ -263,6 +263,12 @@ impl Harness {
         self.media.music().iter().filter_map(|(endpoint, _)| legs.get(endpoint).copied()).collect()
     }
 
+    /// Whether an answered leg hears music or a prompt.
+    pub fn hears_sound(&self, leg: LegId) -> bool {
+        let prompted = self.switch.endpoint_of(leg).is_some_and(|endpoint| self.media.is_playing(endpoint));
+        prompted || self.with_music().contains(&leg)
+    }
+
     fn ends(&mut self) {
         let rows = self.rows_of_all();
         (self.lives.is_ahead, self.lives.is_lost) = (false, false);

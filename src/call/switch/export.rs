@@ -186,7 +186,7 @@ fn keep_call(kept: &mut Kept, switch: &mut Switch, t: &Turn<'_>, call: CallId) -
     };
     let endpoints = of_id.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
     let is_up = of_id.answered_at.is_some();
-    let has_program = kept.with_programs.contains(&call);
+    let has_program = kept.with_programs.contains_key(&call);
     let is_told = !has_program && !kept.untold.contains(&call);
     let mut pages = switch.common.world.history.own_pages(call).filter(|_| is_told);
     if is_up && pages.as_mut().is_some_and(|pages| pages.first_up()) {

@@ -1,10 +1,11 @@
 //! Where calls are written at the end of each turn in which they have changed, for the process after this one: what
 //! their journals have more, or, where that cannot be run again or would be long, the calls as they are.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::CallId;
+use crate::application::AppId;
 use crate::controller::EndpointId;
 use crate::journal::pieces::Begun;
 
@@ -42,7 +43,7 @@ pub(crate) struct Kept {
     /// Whether media has been asked for something, or has reported something.
     pub media_changes: bool,
     /// The calls that applications decide on: what those do is in no journal.
-    pub with_programs: HashSet<CallId>,
+    pub with_programs: HashMap<CallId, AppId>,
     /// Calls that are up and have never been written as they are, and when they will be.
     young: VecDeque<(Instant, CallId)>,
     /// The next of them is not written before.
@@ -54,7 +55,7 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub fn new(store: Box<dyn CallStore>) -> Self {
-        let (with_programs, young, begun) = (HashSet::new(), VecDeque::new(), Begun::default());
+        let (with_programs, young, begun) = (HashMap::new(), VecDeque::new(), Begun::default());
         let (changed, untold, octets) = (Vec::new(), Vec::new(), Vec::new());
         Kept {
             store,
@@ -106,12 +107,13 @@ impl Kept {
         }
     }
 
-    /// An application that decides on this call steps in this turn, or has decided.
-    pub fn program_steps(&mut self, call: CallId, has_decided: bool) {
+    /// An application that decides on this call steps in this turn, or has decided: then another one may have begun.
+    pub fn program_steps(&mut self, call: CallId, app: AppId, has_decided: bool) {
         self.changes(call, false);
-        match has_decided {
-            true => self.with_programs.remove(&call),
-            false => self.with_programs.insert(call),
-        };
+        if !has_decided {
+            self.with_programs.insert(call, app);
+        } else if self.with_programs.get(&call) == Some(&app) {
+            self.with_programs.remove(&call);
+        }
     }
 }

@@ -90,7 +90,7 @@ impl Switch {
         it.last = last;
         if let (Some(kept), Some(request)) = (&mut self.common.kept, it.decides) {
             let call = self.common.work.call_of(request).into_iter();
-            call.for_each(|call| kept.program_steps(call, decision.is_some() || is_over));
+            call.for_each(|call| kept.program_steps(call, app, decision.is_some() || is_over));
         }
         for want in wanted {
             self.carry_out_want(t, app, want);
