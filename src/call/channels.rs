@@ -191,9 +191,12 @@ impl Channel {
     }
 }
 
+/// Channels by their written numbers.
+type Known = HashMap<(u64, Holder), Channel>;
+
 thread_local! {
-    /// Where channels are taken that are read, and those read so far by their written numbers.
-    static READ: RefCell<Option<(Channels, HashMap<(u64, Holder), Channel>)>> = const { RefCell::new(None) };
+    /// Where channels are taken that are read, and those read so far.
+    static READ: RefCell<Option<(Channels, Known)>> = const { RefCell::new(None) };
 }
 
 /// A channel as it is written. Clones have one number.

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -210,7 +211,9 @@ impl Switch {
         let mut run = Run::going_on(self.common.config.clone(), rest, t.now, slack)
             .map_err(|error| error.to_string())?;
         run.endpoint.swap_udp(t.sip);
-        let octets = Channels::default().taking(|| run.run_to_the_end());
+        // What broke the process before must not break this one.
+        let again = || Channels::default().taking(|| run.run_to_the_end());
+        let octets = catch_unwind(AssertUnwindSafe(again)).unwrap_or_else(|_| Err("a panic".to_owned()));
         run.endpoint.swap_udp(t.sip);
         octets
     }
