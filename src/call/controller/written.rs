@@ -90,23 +90,36 @@ impl EmbeddedController {
         Ok(endpoint_id(relay))
     }
 
-    /// Describes the restored endpoints of a call to the relay, and joins those again that were joined. What was played,
-    /// recorded or mixed with others is for whoever began it. `restored`: their numbers, by those of before.
+    /// Gives the restored endpoints of a call the numbers of each other. `restored`: their numbers, by those that they
+    /// had where they were written.
     ///
     /// # Errors
-    /// They cannot be joined.
-    pub fn start_restored(&self, restored: &HashMap<EndpointId, EndpointId>) -> Result<(), MediaError> {
+    /// One is gone.
+    pub fn renumber_restored(&self, restored: &HashMap<EndpointId, EndpointId>) -> Result<(), MediaError> {
         let mut state = self.state();
-        let mut joins = Vec::new();
         for id in restored.values() {
             let entry = state.get(*id)?;
             entry.joined = entry.joined.and_then(|other| restored.get(&other).copied());
+        }
+        Ok(())
+    }
+
+    /// Describes the restored endpoints of a call, which have been renumbered, to the relay, and joins those again that
+    /// were joined. What was played, recorded or mixed with others is for whoever began it.
+    ///
+    /// # Errors
+    /// They cannot be joined.
+    pub fn start_restored(&self, restored: &[EndpointId]) -> Result<(), MediaError> {
+        let mut state = self.state();
+        let mut joins = Vec::new();
+        for id in restored {
+            let entry = state.get(*id)?;
             // The limit for an unproven address is not in the state of its media.
             entry.bound_to = None;
             // Once for both.
             joins.extend(entry.joined.filter(|other| other < id).map(|_| *id));
         }
-        restored.values().try_for_each(|id| self.describe(&mut state, *id))?;
+        restored.iter().try_for_each(|id| self.describe(&mut state, *id))?;
         joins.into_iter().try_for_each(|id| self.rejoin(&mut state, id))
     }
 }

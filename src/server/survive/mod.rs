@@ -266,8 +266,10 @@ struct Restoring<'a> {
 struct Before {
     key: u64,
     kept: Vec<Kept>,
-    /// Its endpoints, by their former numbers.
+    /// Its endpoints, by their numbers in it.
     endpoints: HashMap<EndpointId, EndpointId>,
+    /// The same, by the numbers of their records.
+    of_records: HashMap<EndpointId, EndpointId>,
     /// Why it ends.
     ends: Option<String>,
 }
@@ -295,7 +297,10 @@ impl Restoring<'_> {
     /// A call; `None`: it cannot be read.
     fn read(&mut self, key: u64) -> Option<Before> {
         match pieces(key, &self.kept.remove(&key)?) {
-            Ok(kept) => Some(Before { key, kept, endpoints: HashMap::new(), ends: None }),
+            Ok(kept) => {
+                let (endpoints, of_records) = (HashMap::new(), HashMap::new());
+                Some(Before { key, kept, endpoints, of_records, ends: None })
+            }
             Err(error) => {
                 tracing::error!("call {key} of the process before cannot be read: {error}");
                 self.store.remove(key);
@@ -304,13 +309,13 @@ impl Restoring<'_> {
         }
     }
 
-    /// The media of a call as it was written.
-    fn media_of(&self, call: &Before) -> Result<Vec<(EndpointId, Bytes)>, String> {
+    /// The media of a call as it was written, with the numbers of its endpoints in the call and in their records.
+    fn media_of(&self, call: &Before) -> Result<Vec<(EndpointId, EndpointId, Bytes)>, String> {
         let read = |(before, record): &(EndpointId, EndpointId)| {
             let octets = self.kept.get(&(record.0 | OF_ENDPOINT)).and_then(|it| it.last()).ok_or(NO_MEDIA)?;
             let kept: KeptMedia = rmp_serde::from_slice(octets).map_err(|error| error.to_string())?;
             match kept.call == call.key {
-                true => Ok((*before, kept.media)),
+                true => Ok((*before, *record, kept.media)),
                 false => Err(NO_MEDIA.to_owned()),
             }
         };
@@ -322,18 +327,25 @@ impl Restoring<'_> {
         let mut opening = Vec::new();
         for (index, call) in calls.iter_mut().enumerate().filter(|(_, call)| call.ends.is_none()) {
             match self.media_of(call) {
-                Ok(media) => opening.extend(media.into_iter().map(|(before, media)| async move {
-                    (index, before, self.media.restore_endpoint(&media).await)
+                Ok(media) => opening.extend(media.into_iter().map(|(before, record, media)| async move {
+                    (index, before, record, self.media.restore_endpoint(&media).await)
                 })),
                 Err(why) => call.ends = Some(why),
             }
         }
-        for (index, before, opened) in pollster::block_on(join_all(opening)) {
+        for (index, before, record, opened) in pollster::block_on(join_all(opening)) {
             let Some(call) = calls.get_mut(index) else { continue };
             match opened {
-                Ok(restored) => drop(call.endpoints.insert(before, restored)),
+                Ok(restored) => {
+                    call.endpoints.insert(before, restored);
+                    call.of_records.insert(record, restored);
+                }
                 Err(error) => call.ends = Some(error.to_string()),
             }
+        }
+        // A record has the numbers of the process that has written it.
+        for call in calls.iter_mut().filter(|call| call.ends.is_none()) {
+            call.ends = self.media.renumber_restored(&call.of_records).err().map(|error| error.to_string());
         }
     }
 
@@ -376,8 +388,9 @@ impl Restoring<'_> {
     }
 
     fn survivor(&mut self, call: Before, away: Duration) -> Survivor {
-        let Before { key, kept, mut endpoints, ends } = call;
-        let start = || self.media.start_restored(&endpoints).err().map(|error| error.to_string());
+        let Before { key, kept, mut endpoints, ends, .. } = call;
+        let all: Vec<EndpointId> = endpoints.values().copied().collect();
+        let start = || self.media.start_restored(&all).err().map(|error| error.to_string());
         let ends = ends.or_else(start);
         match &ends {
             None => tracing::info!(

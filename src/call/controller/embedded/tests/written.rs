@@ -33,7 +33,8 @@ fn a_joined_pair_goes_on_in_another_controller_at_its_ports() {
     let lab = Lab::new(46_600..=46_699);
     let before = [a.id, b.id];
     (a.id, b.id) = (restored(&lab, &all[0]).unwrap(), restored(&lab, &all[1]).unwrap());
-    lab.controller.start_restored(&before.into_iter().zip([a.id, b.id]).collect()).unwrap();
+    lab.controller.renumber_restored(&before.into_iter().zip([a.id, b.id]).collect()).unwrap();
+    lab.controller.start_restored(&[a.id, b.id]).unwrap();
     let other = lab.party();
     assert!(![a.local, b.local].contains(&other.local));
     lab.settle(&a);
@@ -83,6 +84,7 @@ fn a_party_with_srtp_is_heard_under_its_keys_in_another_controller() {
     drop(lab);
     let lab = Lab::new(46_700..=46_799);
     let before_id = std::mem::replace(&mut party.id, restored(&lab, &octets).unwrap());
-    lab.controller.start_restored(&[(before_id, party.id)].into()).unwrap();
+    lab.controller.renumber_restored(&[(before_id, party.id)].into()).unwrap();
+    lab.controller.start_restored(&[party.id]).unwrap();
     assert_eq!(keys(&lab, &party), before);
 }
