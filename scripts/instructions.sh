@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Instructions of a call, of one that is also written for the next process, and of a relayed RTP packet, counted by callgrind, so independent of the machine's load. Each
-# is the difference that COUNT more of them make, so start and end do not count.
+# Instructions of a call, of one that is also written for the next process, and of a relayed RTP packet, counted by
+# callgrind, so independent of the machine's load. Each is the difference that COUNT more of them make, so start and end
+# do not count.
 # usage: scripts/instructions.sh [--against COMMIT]
 # `--against`: also for that commit, and by how much this tree is dearer. Needs valgrind.
 set -euo pipefail

@@ -357,6 +357,7 @@ fn a_phone_that_is_away_gets_the_bye_when_it_is_back_within_five_seconds() {
     drop(ann);
     end_oldest(&server);
     bob.let_go();
+    // The BYE waits for the phone: longer than one look for it, and less than the 5 s.
     std::thread::sleep(Duration::from_secs(1));
     let mut back = Line::from(ELSEWHERE, server.sip);
     back.register("secret-of-ann");
@@ -383,6 +384,7 @@ fn a_call_to_a_phone_whose_connection_ended_with_the_server_waits_for_it() {
     ann.register("secret-of-ann");
     let server = start(killed(server));
     bob.ask_for(server.sip, "ann");
+    // The call waits as long, and is not refused.
     std::thread::sleep(Duration::from_secs(1));
     assert!(!bob.has_heard("SIP/2.0 4"));
     let mut back = Line::from(ELSEWHERE, server.sip);
