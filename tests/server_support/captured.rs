@@ -79,8 +79,11 @@ pub struct Lab {
 }
 
 impl Lab {
+    /// A call in which packets pass both ways.
     pub fn new() -> Lab {
-        Lab::with("", "")
+        let lab = Lab::with("", "");
+        lab.is_through();
+        lab
     }
 
     /// The same with these tables, and these keys in the route.
@@ -119,6 +122,23 @@ impl Lab {
             .collect();
         let (for_bob, for_ann) = (wanted[0], *wanted.last().expect("an answer to Ann"));
         Lab { ann, bob, server, path, dialog, answered, for_ann, for_bob }
+    }
+
+    /// Waits until packets pass both ways: a bridge is up before its media is joined.
+    fn is_through(&self) {
+        for (from, to, by) in [(&self.ann, self.for_ann, &self.bob), (&self.bob, self.for_bob, &self.ann)] {
+            // What comes later begins with number 0.
+            let mut n: u16 = 64_000;
+            until("a packet", || {
+                // The latest one, so that none is still under way.
+                let passed = by.packets_by_now().iter().any(|packet| packet.ends_with(&[n as u8; 160]));
+                n += 1;
+                passed.then_some(()).or_else(|| {
+                    from.sound(to, n, &[n as u8; 160]);
+                    None
+                })
+            });
+        }
     }
 
     /// Both send at the same time; returns the packets that each of them hears.
