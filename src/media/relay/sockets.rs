@@ -113,7 +113,7 @@ impl Layers {
 pub(super) struct Sockets {
     pub places: Vec<Option<Place>>,
     pub free: Vec<u32>,
-    /// How often each slot was given.
+    /// The latest of each slot. They begin anywhere, so that endpoints of two processes have different numbers.
     pub generations: Vec<u32>,
     /// Buffer for protected packets.
     pub room: Box<Room>,

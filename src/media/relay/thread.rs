@@ -428,10 +428,10 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
         let slot = sockets.free.pop().unwrap_or(sockets.places.len() as u32);
         if slot as usize == sockets.places.len() {
             sockets.places.push(None);
-            sockets.generations.push(0);
+            sockets.generations.push(self.seed as u32);
         }
         let generation = &mut sockets.generations[slot as usize];
-        *generation += 1;
+        *generation = generation.wrapping_add(1);
         let id = RelayId { thread: self.index, slot, generation: *generation };
         let event = EpollEvent::new(EpollFlags::EPOLLIN, token(slot, Channel::Rtp));
         if let Err(error) = epoll.add(&rtp, event) {
