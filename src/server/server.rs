@@ -230,10 +230,6 @@ impl Server {
             }
             None => None,
         };
-        if config.survive.is_some() {
-            let calls = switch.jobs().run_blocking(|switch, t, _| switch.snapshot(t.now));
-            desk_of_queues.go_on(&calls.unwrap_or_default());
-        }
         queues::start(&desk_of_queues, &admission, &switch.service(), saved_agents);
         follow::start(&admission, &places, &desk_of_queues, switch.jobs(), &switch.service());
         let control = Control::new(control::Parts {
@@ -273,7 +269,8 @@ impl Server {
         let http = config.http.as_ref().map(|http| HttpServer::start(http, api)).transpose().map_err(sip)?;
         // Last: where the start fails, the calls stay for another one.
         let call_keeper = call_keeper.map(CallKeeper::follow).transpose().map_err(thread)?;
-        switch.jobs().go_on(surviving);
+        let desk = desk_of_queues.clone();
+        switch.jobs().go_on(surviving, move |calls| desk.go_on(calls));
         Ok(Server {
             call_keeper,
             http,

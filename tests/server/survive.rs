@@ -317,3 +317,41 @@ fn a_member_who_was_muted_just_before_a_kill_is_muted_in_the_room() {
     }
     until("the records", || Some(records(&server)).filter(|all| all.len() == 2));
 }
+
+#[test]
+fn an_agent_who_talks_across_a_kill_is_offered_no_other_caller() {
+    let [ann, bob, cat] = ["ann", "bob", "cat"].map(Phone::new);
+    let queue = format!(
+        "[[agent]]\nname = \"bob\"\ntarget = \"{}\"\n[[queue]]\nname = \"sales\"\nagents = [\"bob\"]\nwrap_up_s = 0\n\
+         [[route]]\ncalled = \"300\"\napp = \"queue/sales\"\n",
+        bob.uri()
+    );
+    let server = start(folder("127.0.79.7", &bob, &queue));
+    let bob_is = |server: &Server, state: &str| {
+        until(state, || (server.get("/agents/bob").json()["state"] == state).then_some(()));
+    };
+    bob_is(&server, "available");
+    let of_ann = ann.call(server.sip, "300");
+    let (invite, peer) = bob.hear("INVITE");
+    bob.answer_to(&invite, peer);
+    bob_is(&server, "busy");
+    written(server.folder.path(), 1, 2);
+
+    let server = start(killed(server));
+    assert_eq!(server.get("/agents/bob").json()["state"], "busy");
+    let of_cat = cat.call(server.sip, "300");
+    until("a caller", || (server.get("/queues/sales").json()["waiting"] == 1).then_some(()));
+    assert!(!bob.has_heard("INVITE"), "he talks to ann");
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        ann.hang_up(&of_ann);
+    });
+    let (invite, peer) = bob.hear("INVITE");
+    assert!(invite.contains("cat"), "{invite}");
+    bob.answer_to(&invite, peer);
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        cat.hang_up(&of_cat);
+    });
+    written(server.folder.path(), 0, 0);
+}

@@ -220,7 +220,7 @@ impl QueueDesk {
     }
 
     /// Agents who have talked to callers since another process are busy, as far as the calls say who they are: all
-    /// calls, before [`QueueDesk::start`].
+    /// calls, before a new one comes.
     pub fn go_on(&self, calls: &[CallSnapshot]) {
         let settings = self.settings();
         for call in calls.iter().filter(|call| call.bridge.is_some()) {

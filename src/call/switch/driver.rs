@@ -25,7 +25,6 @@ use crate::handler::ApplicationHandler;
 use crate::resolver::{DirectPolicy, DirectResolver};
 use crate::service::CallService;
 use crate::service::command::Command;
-use crate::switch::Switch;
 use crate::switch::admission::AdmitAll;
 use crate::switch::common::{SwitchConfig, SwitchParts};
 use crate::switch::restore::Surviving;
@@ -33,6 +32,7 @@ use crate::switch::state::input::CallInput;
 use crate::switch::turn::Turn;
 use crate::switch::work::host_names::HostName;
 use crate::switch::work::tasks::{Done, Guarded, Panicked};
+use crate::switch::{CallSnapshot, Switch};
 use b2b_base::util::panics;
 use b2b_base::util::vital::Vital;
 use b2b_sip::endpoint::{Endpoint, EndpointConfig, Extensions, SessionTimers, Transport};
@@ -248,10 +248,14 @@ impl Jobs {
         self.send(job)?.blocking_recv().ok()
     }
 
-    /// The calls of a process that has ended go on, before any message is read. Does not wait for it.
-    pub fn go_on(&self, surviving: Surviving) {
+    /// The calls of a process that has ended go on, and `back` hears of them, before any message is read. Does not wait
+    /// for it.
+    pub fn go_on(&self, surviving: Surviving, back: impl FnOnce(&[CallSnapshot]) + Send + 'static) {
         // A thread that has ended has no calls.
-        let _ = self.send(|switch, t, _| surviving.go_on(switch, t));
+        let _ = self.send(|switch, t, _| {
+            surviving.go_on(switch, t);
+            back(&switch.snapshot(t.now));
+        });
     }
 
     fn send<T: Send + 'static>(
