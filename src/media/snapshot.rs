@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use b2b_base::util::ntp::NtpTime;
 
-/// How far a restored sender is ahead of its snapshot: RTP sequence number and rollover counter
-/// together (the SRTP index, RFC 3711 §3.3.1), and the SRTCP index.
+/// How far a restored sender with SRTP is ahead of its snapshot: RTP sequence number and rollover counter
+/// together (the SRTP index, RFC 3711 §3.3.1), and the SRTCP index. A plain one goes on by the time that has passed.
 ///
 /// The former process went on after it had written the snapshot, and how far is unknown. An index
 /// that it used must not be used again under the same key (RFC 3711 §9.1: the key stream would be
@@ -21,7 +21,7 @@ use b2b_base::util::ntp::NtpTime;
 ///   the highest it knows (§3.3.1). The remaining 24,575 packets allow for those lost before, and for two more
 ///   restarts before any packet arrives.
 /// - *More than 3,000*, so that receivers take it for a restarted stream, and not for as many losses (RFC 3550
-///   A.1). This is why a stream without SRTP is as far ahead.
+///   A.1).
 pub const MARGIN: u16 = 1 << 13;
 
 /// Maximum age of the snapshot of an endpoint with SRTP when it is restored: see [`MARGIN`].

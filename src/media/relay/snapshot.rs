@@ -37,8 +37,9 @@ const LONGEST_PACKET: u32 = 1_000;
 /// **Its octets are as secret as the keys**, which it contains if the endpoint uses SRTP, and so
 /// are the pressed digits it contains. `Debug` shows neither.
 ///
-/// Snapshots are periodic, so one may be older than the last packets sent. Sequence numbers and SRTP and SRTCP
-/// indices therefore continue [`MARGIN`] ahead: no index is used twice under one key (RFC 3711 §9.1) if
+/// Snapshots are periodic, so one may be older than the last packets sent. Without SRTP, sequence numbers advance by the
+/// elapsed time, too; with it, they and the SRTCP index continue [`MARGIN`] ahead: no index is used twice under one key
+/// (RFC 3711 §9.1) if
 ///
 /// - it is restored at most [`LONGEST_AWAY`] after it was written ([`RestoreError::TooOld`]; by the wall clock,
 ///   which must not be set back meanwhile), and at most 273 packets a second were sent to the far end since,
@@ -228,7 +229,7 @@ impl Endpoint {
         self.follow_lock();
         self.rule.ssrc = snapshot.ssrc;
         self.state = snapshot.received.restored(back);
-        self.out = snapshot.sent.restored(back);
+        self.out = snapshot.sent.restored(back, snapshot.is_protected());
         self.far.reports = snapshot.reports.restored(back);
         self.far.digits.restore(snapshot.events.restored(back, now), snapshot.digits);
         self.drops = snapshot.drops;

@@ -321,11 +321,9 @@ fn a_call_goes_on_in_another_relay_under_the_same_keys() {
         a.socket.send_to(datagram, a.relay).unwrap();
     }
     let next = b.receive();
-    assert_eq!(
-        (next.0, next.1.wrapping_sub(first.1)),
-        (b.relay, MARGIN + 1),
-        "neither a replay nor a plain one"
-    );
+    assert_eq!(next.0, b.relay, "neither a replay nor a plain one");
+    // As many packets as the time that has passed.
+    assert!((1..MARGIN).contains(&next.1.wrapping_sub(first.1)));
     let (from, header) = hears(&a, &b, 10);
     assert_eq!((from, header.ssrc), (a.relay, begun.ssrc));
     assert_eq!(header.sequence.wrapping_sub(begun.sequence), MARGIN + 1);

@@ -123,7 +123,6 @@ fn a_life(seed: u64) {
     timed(&mut lab, &mut first, |lab| converse(lab, &mut speakers, &mut dice, 1), frames);
     let written = [0, 1].map(|slot| lab.written(slot));
     let before = [0, 1].map(|slot| lab.stats(slot));
-    let last = [0, 1].map(|slot| heard(&first, slot).last().copied());
     // It continues, then ends; for some time there is no process.
     let more = dice.roll(500);
     timed(&mut lab, &mut first, |lab| converse(lab, &mut speakers, &mut dice, 1), more);
@@ -168,8 +167,10 @@ fn a_life(seed: u64) {
             let apart = (i64::from(ticks) - passed.as_millis() as i64 * 8).abs();
             assert!(ticks >= 0 && apart <= 480, "{ticks} ticks in {passed:?}");
         }
-        if let Some((_, _, sequence, _)) = last[slot as usize] {
-            assert_eq!(other[0].2, sequence.wrapping_add(MARGIN).wrapping_add(1));
+        if let Some(before) = one.last().filter(|_| frames > 50) {
+            // What the party lost is what it missed, in frames; some of those before were lost on their way to us.
+            let missed = (other[0].0 - before.0).as_millis() as u16 / 20;
+            assert!(other[0].2.wrapping_sub(before.2) < missed + 60, "{missed} frames were missed");
         }
         let (now, before) = (lab.stats(slot), &before[slot as usize]);
         let came = |packets: u64| (90..130).contains(&packets);
@@ -294,7 +295,8 @@ fn who_was_sent_nothing_hears_the_stream_later_than_it_may_have_begun() {
     lab.talk(0, 101, 1);
     let (last, next) = (first.last().unwrap().rtp(), lab.rtp());
     let next = next[0].rtp();
-    assert_eq!((next.ssrc, next.sequence.wrapping_sub(first[0].rtp().sequence)), (last.ssrc, MARGIN));
+    assert_eq!(next.ssrc, last.ssrc);
+    assert!((1..200).contains(&next.sequence.wrapping_sub(last.sequence)));
     assert!((160..16_000).contains(&next.timestamp.wrapping_sub(last.timestamp)));
     assert_eq!(lab.stats(1).sent.first, Some(lab.now.at - FRAME));
 }
