@@ -239,6 +239,7 @@ impl Server {
             queues: desk_of_queues.clone(),
             places: places.clone(),
             clock: SystemTime::now,
+            kept: call_keeper.as_ref().map(CallKeeper::commands).unwrap_or_default(),
         });
         let remotes = Remotes::new();
         remote::enlist(&current.get().apps, &config, &remotes, &control);

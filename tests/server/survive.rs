@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 
 use crate::server_support::phone::{Dialog, Phone, rtp_of};
 use crate::server_support::{Server, configured, start, until};
@@ -61,7 +62,8 @@ pub fn hear_each_other(ann: &Phone, bob: &Phone, talk: &Talk) {
 }
 
 /// Waits until this many calls and endpoints are in memory. A record begins with its mark at a multiple of 64 octets; then
-/// come the number, whose highest bit is set in those of endpoints, and the length, which is u32::MAX when it is over.
+/// come the number, whose two highest bits are 0 in those of calls and 2 in those of endpoints, and the length, which is
+/// u32::MAX when it is over.
 pub fn written(folder: &Path, calls: usize, endpoints: usize) {
     until("the calls in memory", || {
         let octets = fs::read(folder.join("calls")).expect("the memory for calls");
@@ -70,10 +72,8 @@ pub fn written(folder: &Path, calls: usize, endpoints: usize) {
         let mut latest: BTreeMap<&[u8], bool> =
             begins.map(|record| (&record[8..16], record[16..20] != [0xff; 4])).collect();
         latest.remove(&[0xff; 8][..]);
-        let count = |of_endpoint| {
-            latest.iter().filter(|(key, is_there)| **is_there && (key[7] & 0x80 != 0) == of_endpoint).count()
-        };
-        ((count(false), count(true)) == (calls, endpoints)).then_some(())
+        let count = |kind: u8| latest.iter().filter(|(key, there)| **there && key[7] >> 6 == kind).count();
+        ((count(0), count(2)) == (calls, endpoints)).then_some(())
     });
 }
 
@@ -84,7 +84,7 @@ pub fn killed(server: Server) -> tempfile::TempDir {
     folder
 }
 
-pub fn records(server: &Server) -> Vec<serde_json::Value> {
+pub fn records(server: &Server) -> Vec<Value> {
     let text = fs::read_to_string(server.folder.path().join("cdr.jsonl")).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
 }
@@ -354,4 +354,36 @@ fn an_agent_who_talks_across_a_kill_is_offered_no_other_caller() {
         cat.hang_up(&of_cat);
     });
     written(server.folder.path(), 0, 0);
+}
+
+#[test]
+fn a_command_that_is_repeated_after_a_kill_has_its_first_answer_and_calls_nobody_again() {
+    let bob = Phone::new("bob");
+    let server = start(folder("127.0.79.8", &bob, ""));
+    let originate = json!({ "command": "originate", "from": bob.uri(), "id": "once" });
+    let commands = |server: &Server, body: &Value| server.post("/commands", body).json();
+    let wait = |server: &Server, id: &str| server.get(&format!("/commands/{id}?wait=60")).json();
+    assert_eq!(commands(&server, &originate)["state"], "running");
+    let (invite, peer) = bob.hear("INVITE");
+    bob.answer_to(&invite, peer);
+    let first = wait(&server, "once");
+    assert_eq!(first["state"], "completed", "{first}");
+    let call = first["result"]["call"].clone();
+    let play = json!({ "command": "play", "call": call, "sound": "tone:440:60000", "id": "long" });
+    assert_eq!(commands(&server, &play)["state"], "running");
+    written(server.folder.path(), 1, 1);
+
+    let server = start(killed(server));
+    assert_eq!(commands(&server, &originate), first);
+    let other = json!({ "command": "originate", "from": "user/1001", "id": "once" });
+    assert_eq!(server.post("/commands", &other).status, 409, "another one has this id");
+    let long = wait(&server, "long");
+    assert_eq!((&long["state"], &long["reason"]), (&json!("failed"), &json!("gone")), "{long}");
+    assert!(!bob.has_heard("INVITE"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        assert_eq!(server.post(&format!("/calls/{call}/hangup?wait=60"), &json!({})).status, 200);
+    });
+    let server = start(killed(server));
+    assert_eq!(wait(&server, "once"), first, "twice");
 }

@@ -3,16 +3,17 @@
 //! Finished commands are remembered until a number of later ones have finished, too; the number of running
 //! commands is bounded by refusing more.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
 /// State of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Running,
@@ -21,10 +22,11 @@ pub enum State {
 }
 
 /// Why a command failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// One word: `gone`, `wrong_state`, `unknown`, `refused`, `media`, `deadline`, `cancelled`, `stopping`.
-    pub reason: &'static str,
+    #[schema(value_type = String)]
+    pub reason: Cow<'static, str>,
     /// The same in words.
     pub error: String,
     /// The SIP status, where a party or a lookup has refused.
@@ -45,11 +47,12 @@ struct MaybeFailure {
 }
 
 /// Status of a command.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     pub id: String,
     /// Its name: `play`.
-    pub command: &'static str,
+    #[schema(value_type = String)]
+    pub command: Cow<'static, str>,
     /// The call that it applies to, once known.
     pub call: Option<u64>,
     pub state: State,
@@ -65,8 +68,17 @@ struct Entry {
     /// Digest of the request: a different request under the same id is an error.
     digest: [u8; 32],
     status: Status,
+    /// Where it is written for the process after this one.
+    number: Option<u64>,
     /// Whether waiters may learn of its end.
     told: watch::Sender<bool>,
+}
+
+/// A command as the process after this one finds it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct WrittenCommand {
+    digest: [u8; 32],
+    status: Status,
 }
 
 /// What to do with a submitted command.
@@ -103,7 +115,7 @@ impl Memory {
     pub fn begin(
         &mut self,
         id: &Arc<str>,
-        command: &'static str,
+        command: impl Into<Cow<'static, str>>,
         call: Option<u64>,
         digest: [u8; 32],
     ) -> Begun {
@@ -117,9 +129,10 @@ impl Memory {
             return Begun::Full;
         }
         let (told, waits) = watch::channel(false);
+        let (id_text, command) = (id.to_string(), command.into());
         let status =
-            Status { id: id.to_string(), command, call, state: State::Running, result: None, failure: None };
-        self.entries.insert(id.clone(), Entry { digest, status, told });
+            Status { id: id_text, command, call, state: State::Running, result: None, failure: None };
+        self.entries.insert(id.clone(), Entry { digest, status, number: None, told });
         self.running += 1;
         Begun::New(waits)
     }
@@ -163,6 +176,33 @@ impl Memory {
     /// The status of a command.
     pub fn status(&self, id: &str) -> Option<Status> {
         self.entries.get(id).map(|entry| entry.status.clone())
+    }
+
+    /// A command is written under this number from now on.
+    pub fn is_written(&mut self, id: &str, number: u64) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.number = Some(number);
+        }
+    }
+
+    /// A command as it is to be written, and under which number.
+    pub fn written(&self, id: &str) -> Option<(u64, WrittenCommand)> {
+        let entry = self.entries.get(id)?;
+        Some((entry.number?, WrittenCommand { digest: entry.digest, status: entry.status.clone() }))
+    }
+
+    /// A command of the process before, with its outcome; one that has none still runs here.
+    pub fn known_before(&mut self, number: u64, WrittenCommand { digest, status }: WrittenCommand) {
+        let id: Arc<str> = status.id.into();
+        if let Begun::New(_) = self.begin(&id, status.command, status.call, digest) {
+            self.is_written(&id, number);
+            let outcome = match (status.result, status.failure) {
+                (_, Some(failure)) => Err(failure),
+                (Some(result), None) => Ok(result),
+                (None, None) => return,
+            };
+            self.end(&id, outcome);
+        }
     }
 
     /// Number of running commands.

@@ -39,6 +39,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::in_force::Current;
 use super::meeting_places::MeetingPlaces;
+use super::survive::commands::KeptCommands;
 use crate::config::tokens::Scope;
 use b2b_app::queue::QueueDesk;
 use b2b_call::bus::EventBus;
@@ -67,6 +68,8 @@ pub struct Parts {
     pub places: MeetingPlaces,
     /// The wall clock, for the last events of a stopping server.
     pub clock: fn() -> SystemTime,
+    /// Where commands are written for the process after this one.
+    pub kept: KeptCommands,
 }
 
 /// The originator of a command.
@@ -147,17 +150,28 @@ struct Book {
 }
 
 impl Control {
-    /// Starts without commands.
+    /// Starts with the commands of the process before. Those that ran there have failed.
     pub fn new(parts: Parts) -> Self {
-        let memory = Memory::new(RUNNING, KEPT);
+        let mut memory = Memory::new(RUNNING, KEPT);
+        for (number, octets) in parts.kept.of_before() {
+            match serde_json::from_slice(octets) {
+                Ok(command) => memory.known_before(number, command),
+                Err(error) => tracing::warn!("a command of the process before cannot be read: {error}"),
+            }
+        }
+        let lost = memory.all_running();
         let book = Book { memory, cancels: HashMap::new(), holders: HashMap::new(), stopping: false };
-        Control(Arc::new(Inner {
+        let control = Control(Arc::new(Inner {
             parts,
             book: Mutex::new(book),
             completed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-        }))
+        }));
+        for id in lost {
+            control.end(&id, Err(Failure::new("gone", "the process that ran it has ended")));
+        }
+        control
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -182,6 +196,8 @@ impl Control {
         if order.command.needs_call() && order.call.is_none() && order.leg.is_none() {
             return Err(Refused::Bad(format!("{}: set call or leg", order.command.word())));
         }
+        // An id of ours is not known to the client before the command is accepted: nobody repeats it.
+        let is_kept = order.id.is_some();
         let id = order.id.take().unwrap_or_else(|| format!("c{:016x}", rand::random::<u64>()));
         let id: Arc<str> = id.into();
         let asked = serde_json::to_vec(&order).map_err(|error| Refused::Bad(error.to_string()))?;
@@ -205,12 +221,25 @@ impl Control {
                 Begun::New(told) => told,
             };
             book.cancels.insert(id.clone(), Cancel { who, scope: order.command.scope(), end: cancel });
+            if is_kept && let Some(number) = self.0.parts.kept.next() {
+                book.memory.is_written(&id, number);
+            }
+            self.write(&book.memory, &id);
             told
         };
         let running = Running::new(self, &id, who);
         // A stopped service drops the task, which ends the command.
         let _ = self.0.parts.service.spawn(running.run(order, cancelled));
         Ok(Taken { id, told })
+    }
+
+    /// Writes a command for the process after this one: before it is carried out, and before its end is told.
+    fn write(&self, memory: &Memory, id: &str) {
+        if let Some((number, command)) = memory.written(id)
+            && let Ok(octets) = serde_json::to_vec(&command)
+        {
+            self.0.parts.kept.write(number, &octets);
+        }
     }
 
     /// The status of a command.
@@ -307,7 +336,9 @@ impl Control {
         let ended = {
             let mut book = self.book();
             book.cancels.remove(id);
-            book.memory.end(id, outcome)
+            let ended = book.memory.end(id, outcome);
+            self.write(&book.memory, id);
+            ended
         };
         let Some((status, told)) = ended else { return };
         let counter = match status.state {
@@ -328,7 +359,7 @@ fn stopping() -> Failure {
 }
 
 fn event(status: Status) -> Event {
-    let (id, command) = (status.id, status.command.to_owned());
+    let (id, command) = (status.id, status.command.into_owned());
     let call = status.call.map(CallId);
     match status.failure {
         None => {
@@ -342,7 +373,7 @@ fn event(status: Status) -> Event {
             Event::CommandCompleted { id, command, call, result }
         }
         Some(Failure { reason, error, status }) => {
-            Event::CommandFailed { id, command, call, reason: reason.to_owned(), error, status }
+            Event::CommandFailed { id, command, call, reason: reason.into_owned(), error, status }
         }
     }
 }
@@ -363,6 +394,6 @@ fn of_holder(order: Order, leg: LegId) -> Result<Order, Refused> {
 impl Failure {
     /// A failure without a status.
     pub fn new(reason: &'static str, error: impl Into<String>) -> Self {
-        Failure { reason, error: error.into(), status: None }
+        Failure { reason: reason.into(), error: error.into(), status: None }
     }
 }

@@ -28,13 +28,13 @@ impl From<CallError> for Failure {
             CallError::Stopping => "stopping",
         };
         let status = if let CallError::Refused(status) = error { Some(status) } else { None };
-        Failure { reason, error: error.to_string(), status }
+        Failure { reason: reason.into(), error: error.to_string(), status }
     }
 }
 
 impl From<LookupError> for Failure {
     fn from(error: LookupError) -> Self {
-        Failure { reason: "unknown", error: error.to_string(), status: Some(error.status().0) }
+        Failure { reason: "unknown".into(), error: error.to_string(), status: Some(error.status().0) }
     }
 }
 
@@ -48,7 +48,7 @@ impl From<DialError> for Failure {
             DialError::Full => ("full", None),
             DialError::Stopping => ("stopping", None),
         };
-        Failure { reason, error: error.to_string(), status }
+        Failure { reason: reason.into(), error: error.to_string(), status }
     }
 }
 

@@ -53,7 +53,7 @@ impl From<ReferError> for Failure {
             ReferError::Unknown => ("unknown", None),
             ReferError::Stopping => ("stopping", None),
         };
-        Failure { reason, error: error.to_string(), status }
+        Failure { reason: reason.into(), error: error.to_string(), status }
     }
 }
 
@@ -70,7 +70,7 @@ impl Run<'_> {
                             200..=299 => Ok(json!({ "by": "dial" })),
                             _ => {
                                 let error = format!("the target did not answer the call: {status}");
-                                Err(Failure { reason: "refused", error, status: Some(status) })
+                                Err(Failure { reason: "refused".into(), error, status: Some(status) })
                             }
                         };
                     }

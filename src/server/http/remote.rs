@@ -338,7 +338,7 @@ enum No {
 }
 
 fn not_possible(failure: Failure) -> No {
-    match failure.reason {
+    match &*failure.reason {
         "invalid" => No::Wrong(Refused::Bad(failure.error)),
         _ => No::Late(Problem::new(
             StatusCode::CONFLICT,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{OF_ENDPOINT, Shared, locked};
+use super::{Shared, is_of_call, locked};
 use b2b_call::CallId;
 use b2b_call::switch::restore::Survivor;
 
@@ -84,7 +84,7 @@ impl SurviveFigures {
     pub fn view(&self) -> Survival {
         let Some(figures) = &self.0 else { return Survival::default() };
         let store = locked(&figures.store);
-        let covered = store.keys().filter(|key| key & OF_ENDPOINT == 0).count();
+        let covered = store.keys().filter(|key| is_of_call(*key)).count();
         let (octets, size) = store.room();
         drop(store);
         let not_covered = figures.not_covered.lock().unwrap_or_else(PoisonError::into_inner).len();

@@ -3,7 +3,9 @@
 //! media.
 //!
 //! - `store`: the records; `figures`: what is covered, and what the last start found
+//! - `commands`: commands of programs, which are done once
 
+pub(super) mod commands;
 pub(super) mod figures;
 mod store;
 
@@ -26,6 +28,7 @@ use b2b_call::CallId;
 use b2b_call::controller::{EmbeddedController, EndpointId, MediaController};
 use b2b_call::switch::keep::{CallStore, WrittenCall};
 use b2b_call::switch::restore::{KeptPiece, Surviving, Survivor};
+use commands::{KeptCommands, OF_COMMAND};
 use figures::{ProcessBefore, SurviveFigures};
 use store::{Boot, Store, StoreError};
 
@@ -73,6 +76,11 @@ struct KeptMedia {
     media: Bytes,
 }
 
+/// Whether a record with this number is a call's.
+fn is_of_call(key: u64) -> bool {
+    key & (OF_ENDPOINT | OF_COMMAND) == 0
+}
+
 /// Why a call does not go on whose endpoint has no record.
 const NO_MEDIA: &str = "its media was not written yet";
 
@@ -97,6 +105,7 @@ type Shared = Arc<Mutex<Store>>;
 pub(super) struct CallKeeper {
     store: Shared,
     figures: SurviveFigures,
+    commands: KeptCommands,
     media: Arc<EmbeddedController>,
     changed: mpsc::UnboundedReceiver<Changed>,
     endpoints: HashMap<CallId, Vec<EndpointId>>,
@@ -219,7 +228,9 @@ pub(super) fn begin(settings: &Survive, media: &Media) -> Result<(CallKeeper, Su
     let mut kept: HashMap<u64, Vec<Bytes>> = kept.into_iter().collect();
     let alive = kept.remove(&ALIVE).and_then(|octets| rmp_serde::from_slice(octets.last()?).ok());
     let away = Duration::from_millis(alive.map_or(0, |alive: u64| now_ms().saturating_sub(alive)));
-    let mut of_calls: Vec<u64> = kept.keys().copied().filter(|key| key & OF_ENDPOINT == 0).collect();
+    let of_commands: Vec<_> =
+        kept.extract_if(|key, _| key & (OF_ENDPOINT | OF_COMMAND) == OF_COMMAND).collect();
+    let mut of_calls: Vec<u64> = kept.keys().copied().filter(|key| is_of_call(*key)).collect();
     of_calls.sort_unstable();
     let mut restoring = Restoring { media, store: &mut store, kept, used: HashSet::new() };
     let calls = restoring.calls(of_calls, away, settings.max_age);
@@ -230,9 +241,12 @@ pub(super) fn begin(settings: &Survive, media: &Media) -> Result<(CallKeeper, Su
     }
     let (told, changed) = mpsc::unbounded_channel();
     let store = Arc::new(Mutex::new(store));
+    let of_commands = of_commands.into_iter().filter_map(|(key, mut all)| Some((key, all.pop()?)));
+    let commands = KeptCommands::new(store.clone(), of_commands.collect());
     let figures = SurviveFigures::new(store.clone(), alive.map(|_| ProcessBefore::of(away, &calls)));
     let within_turns = WithinTurns::new(store.clone(), figures.clone(), told);
-    let keeper = CallKeeper { store, figures, media: media.clone(), changed, endpoints: HashMap::new() };
+    let media = media.clone();
+    let keeper = CallKeeper { store, figures, commands, media, changed, endpoints: HashMap::new() };
     Ok((keeper, Surviving { calls, store: Some(Box::new(within_turns)) }))
 }
 
@@ -439,6 +453,11 @@ impl CallKeeper {
     /// What is covered, and what the start found.
     pub fn figures(&self) -> SurviveFigures {
         self.figures.clone()
+    }
+
+    /// Commands for the process after this one, and those of the one before.
+    pub fn commands(&self) -> KeptCommands {
+        self.commands.clone()
     }
 
     /// Writes media until the calls' thread has ended.
