@@ -43,7 +43,7 @@ pub struct CarrierLook {
 #[derive(Clone)]
 pub struct Rtpengine {
     server: SocketAddr,
-    controller: Arc<RtpengineController>,
+    pub(super) controller: Arc<RtpengineController>,
 }
 
 /// The carrier that `media.controller` names.
@@ -68,7 +68,8 @@ impl Media {
             }
             Carrier::Rtpengine { server, outer, inner } => {
                 let interfaces = Interfaces { outer: outer.clone(), inner: inner.clone() };
-                let config = RtpengineConfig { server: *server, interfaces, seed: rand::random() };
+                let (lasts, seed) = (config.survive.is_some(), rand::random());
+                let config = RtpengineConfig { server: *server, interfaces, lasts, seed };
                 let (controller, events) = RtpengineController::start(config)
                     .map_err(|error| format!("no socket for rtpengine at {server}: {error}"))?;
                 Ok((
@@ -83,7 +84,8 @@ impl Media {
                     token: config.media.token.clone(),
                 };
                 let servers = servers.iter().map(remote).collect();
-                let config = RemoteConfig { servers, music: queues::music(config) };
+                let lasts = config.survive.as_ref().map(|it| it.max_age);
+                let config = RemoteConfig { servers, music: queues::music(config), lasts };
                 let (controller, events) = RemoteController::start(config)
                     .map_err(|error| format!("no thread for media servers: {error}"))?;
                 Ok((Media::Remote(Arc::new(controller)), events))
@@ -152,11 +154,11 @@ impl Media {
     }
 
     /// Waits briefly until there is a media server, so that the first calls are not refused because
-    /// connections take a moment.
+    /// connections take a moment. Endpoints of the process before have been restored.
     pub fn settle(&self) {
-        if let Media::Remote(it) = self
-            && !it.wait_for_one(SETTLE)
-        {
+        let Media::Remote(it) = self else { return };
+        it.begin();
+        if !it.wait_for_one(SETTLE) {
             tracing::warn!("no media server responds: calls get 503 until one does");
         }
     }

@@ -167,7 +167,6 @@ impl Server {
         let last_call = ended_calls.as_ref().and_then(EndedCallStore::last_call);
         let last_call = last_call.unwrap_or_else(|| CallId::of_time(SystemTime::now()));
         let (media, media_events) = Media::start(&config).map_err(sip)?;
-        media.settle();
         let admission = AdmissionParts {
             current: current.clone(),
             registrar: registrar.clone(),
@@ -202,7 +201,10 @@ impl Server {
                 let (keeper, surviving) = begun.map_err(|error| usage(error.to_string()))?;
                 (Some(keeper), surviving)
             }
-            None => (None, Surviving::default()),
+            None => {
+                media.settle();
+                (None, Surviving::default())
+            }
         };
         let switch = SwitchThread::start(
             net,

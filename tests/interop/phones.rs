@@ -165,7 +165,7 @@ fn interop_rtpengine_does_what_every_media_controller_must() {
     let folder = tempfile::tempdir().expect("dir");
     let (rtpengine, port) = rtpengine(folder.path(), media_ports());
     let server = SocketAddr::from(([127, 0, 0, 1], port));
-    let config = RtpengineConfig { server, interfaces: Interfaces::default(), seed: 7 };
+    let config = RtpengineConfig { server, interfaces: Interfaces::default(), lasts: false, seed: 7 };
     let (media, events) = RtpengineController::start(config).expect("it starts");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(crate::media_support::Carried::new(&media, events, folder.path()).suite());

@@ -42,7 +42,7 @@ async fn by(transport: Transport) {
     let authority = server.at.to_string();
     let servers = vec![RemoteServer { transport, authority, token: None }];
     let (media, events) =
-        RemoteController::start(RemoteConfig { servers, music: music() }).expect("it starts");
+        RemoteController::start(RemoteConfig { servers, music: music(), lasts: None }).expect("it starts");
     Carried::new(&media, events, folder.path()).suite().await;
     until("nothing held there", || {
         let load = server.load();

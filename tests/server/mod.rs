@@ -61,6 +61,7 @@ mod sigkill;
 mod strangers;
 mod stun;
 mod survive;
+mod survive_elsewhere;
 mod tls_gateways;
 mod tls_identities;
 mod transports;

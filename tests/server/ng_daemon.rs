@@ -19,11 +19,11 @@ const WRONG: u16 = 10_000;
 
 /// Requests received by the daemon.
 #[derive(Default)]
-struct Heard {
+pub struct Heard {
     /// Number of datagrams with each cookie.
     times: HashMap<String, usize>,
     /// Commands in order, without repetitions, with the call of each.
-    commands: Vec<(String, String)>,
+    pub commands: Vec<(String, String)>,
     /// First port of each call.
     ports: HashMap<String, u16>,
 }
@@ -45,6 +45,15 @@ fn described(port: u16) -> String {
 
 /// The daemon; it lives as long as the test.
 fn daemon(socket: UdpSocket) -> Arc<Mutex<Heard>> {
+    serve(socket, true)
+}
+
+/// One without faults.
+pub fn faithful_daemon(socket: UdpSocket) -> Arc<Mutex<Heard>> {
+    serve(socket, false)
+}
+
+fn serve(socket: UdpSocket, is_faulty: bool) -> Arc<Mutex<Heard>> {
     let heard = Arc::new(Mutex::new(Heard::default()));
     let kept = heard.clone();
     std::thread::spawn(move || {
@@ -57,8 +66,10 @@ fn daemon(socket: UdpSocket) -> Arc<Mutex<Heard>> {
             let times = heard.times.entry(cookie.to_owned()).or_default();
             *times += 1;
             if *times == 1 {
-                heard.commands.push((command, call));
-                continue;
+                heard.commands.push((command.clone(), call.clone()));
+                if is_faulty {
+                    continue;
+                }
             }
             let next = 30_000 + 4 * u16::try_from(heard.ports.len()).expect("few");
             let of = |base: u16| match &*command {
@@ -72,6 +83,10 @@ fn daemon(socket: UdpSocket) -> Arc<Mutex<Heard>> {
             let said = |cookie: &str, reply: &str| {
                 drop(socket.send_to(format!("{cookie} {reply}").as_bytes(), peer))
             };
+            if !is_faulty {
+                said(cookie, &of(base));
+                continue;
+            }
             said(&format!("x{cookie}"), &of(base + WRONG));
             said(&format!("{cookie}0000"), &of(base + WRONG));
             for _ in 0..3 {
@@ -95,7 +110,7 @@ async fn commands_whose_datagrams_are_lost_or_answered_twice_or_by_strangers_are
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let at = socket.local_addr().expect("an address");
     let heard = daemon(socket);
-    let config = RtpengineConfig { server: at, interfaces: Interfaces::default(), seed: 7 };
+    let config = RtpengineConfig { server: at, interfaces: Interfaces::default(), lasts: false, seed: 7 };
     let (media, mut events) = RtpengineController::start(config).expect("it starts");
     let spec = EndpointSpec::new(AddressFamily::V4);
     let (one, other) = tokio::join!(media.allocate_endpoint(spec.clone()), media.allocate_endpoint(spec));

@@ -42,6 +42,9 @@ pub enum EndpointNotRestored {
     /// Its port has gone: its party needs another description.
     #[error("its port cannot be bound: {0}")]
     Port(MediaError),
+    /// The media server does not have it.
+    #[error("its media server does not have it any more: {0}")]
+    Elsewhere(MediaError),
     /// The state of its media is of no use any more.
     #[error("its media does not go on: {0}")]
     Media(#[from] RestoreError),

@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
-use super::sessions::Sessions;
+use super::sessions::{NotBegun, Sessions};
 use crate::controller::remote::grpc::paths;
 use crate::controller::remote::grpc::schema::{
     self, Asked, Ended, Happenings, Hello, LoadReply, LoadRequest, Session, Since, Welcome,
@@ -90,14 +90,21 @@ async fn begin(sessions: Arc<Sessions>, hello: Hello) -> Result<Welcome, Status>
         let why = format!("this media server has version {VERSION}; run the same b2b on both sides");
         return Err(Status::failed_precondition(why));
     }
-    let begun = sessions.begin(Instant::now());
-    let welcome = begun.ok_or_else(|| Status::resource_exhausted("too many sessions"))?;
+    let resumes = (!hello.resumes.is_empty()).then(|| serde_json::from_str(&hello.resumes)).transpose();
+    let resumes = resumes.map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let hello = wire::Hello { version: hello.version, lease_ms: hello.lease_ms, resumes };
+    let welcome = sessions.begin(&hello, Instant::now()).map_err(|why| match why {
+        NotBegun::TooMany => Status::resource_exhausted(why.to_string()),
+        NotBegun::NoSession => no_session(),
+    })?;
+    let resumed = welcome.resumed.as_ref().map(serde_json::to_string).transpose();
     Ok(Welcome {
         version: welcome.version,
         session: welcome.session,
         lease_ms: welcome.lease_ms,
         capabilities: welcome.capabilities,
         load: Some(load_reply(&welcome.load)),
+        resumed: resumed.map_err(|error| Status::internal(error.to_string()))?.unwrap_or_default(),
     })
 }
 

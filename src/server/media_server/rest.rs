@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 
-use super::sessions::Sessions;
+use super::sessions::{NotBegun, Sessions};
 use crate::controller::remote::wire::{Asked, Hello, MOST, VERSION};
 
 /// Maximum octets of a request.
@@ -42,9 +42,12 @@ async fn begin(State(sessions): State<Arc<Sessions>>, Json(hello): Json<Hello>) 
         let why = format!("this media server has version {VERSION}; run the same b2b on both sides\n");
         return (StatusCode::CONFLICT, why).into_response();
     }
-    match sessions.begin(Instant::now()) {
-        Some(welcome) => (StatusCode::CREATED, Json(welcome)).into_response(),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "too many sessions\n").into_response(),
+    match sessions.begin(&hello, Instant::now()) {
+        Ok(welcome) => (StatusCode::CREATED, Json(welcome)).into_response(),
+        Err(NotBegun::NoSession) => no_session(),
+        Err(why @ NotBegun::TooMany) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
+        }
     }
 }
 

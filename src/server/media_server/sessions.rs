@@ -1,6 +1,6 @@
 //! Sessions of controlling servers: what they hold, and their events.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,23 +8,31 @@ use tokio::sync::Notify;
 
 use crate::controller::remote::RemoteController;
 use crate::controller::remote::wire::{
-    Answered, Asked, Event, Happening, Happenings, Load, MOST, Stats, VERSION, Welcome, name_of,
+    Answered, Asked, Described, Event, Happening, Happenings, Hello, Load, MOST, Resumed, Resumes, Stats, VERSION, WAIT,
+    Welcome, name_of,
 };
 use b2b_call::controller::{
     Capability, ConferenceId, EmbeddedController, EndpointId, MediaBackend, MediaController, MediaEvent,
     RecordingId, Verb,
 };
 
-/// Time without a request after which a session ends.
-pub(super) const LEASE: Duration = Duration::from_secs(6);
-/// Time after which a request for events is answered even without events.
-pub(super) const WAIT: Duration = Duration::from_secs(2);
+/// Time without a request after which a session ends that asks for less, and the maximum.
+const LEASE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(3_600));
 /// Maximum ended recordings that are remembered, for late requests.
 const KEPT: usize = 1_024;
 /// Maximum simultaneous sessions.
 const SESSIONS: usize = 64;
 /// Maximum undelivered events; beyond it the session ends.
 const UNHEARD: usize = 100_000;
+
+/// Why there is no session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotBegun {
+    #[error("too many sessions")]
+    TooMany,
+    #[error("no such session")]
+    NoSession,
+}
 
 /// See the module documentation.
 pub(super) struct Sessions {
@@ -48,6 +56,9 @@ pub(super) struct State {
 /// What one controlling server holds, by its own names.
 pub(super) struct Session {
     heard: Instant,
+    lease: Duration,
+    /// The highest number of a verb.
+    last: u64,
     pub endpoints: HashMap<EndpointId, EndpointId>,
     pub recordings: HashMap<RecordingId, RecordingId>,
     pub conferences: HashMap<ConferenceId, ConferenceId>,
@@ -88,15 +99,62 @@ impl Sessions {
         }
     }
 
-    /// A new session; `None`: there are too many.
-    pub fn begin(&self, now: Instant) -> Option<Welcome> {
+    /// A session: a new one, or one of a process that has ended.
+    ///
+    /// # Errors
+    /// See [`NotBegun`].
+    pub fn begin(&self, hello: &Hello, now: Instant) -> Result<Welcome, NotBegun> {
         let mut state = self.state();
-        if state.closing || state.sessions.len() >= SESSIONS {
-            return None;
+        let lease = Duration::from_millis(hello.lease_ms).clamp(LEASE.0, LEASE.1);
+        let (key, resumed) = match &hello.resumes {
+            Some(resumes) => (resumes.session.clone(), Some(self.resume(&mut state, resumes, now)?)),
+            None if state.closing || state.sessions.len() >= SESSIONS => return Err(NotBegun::TooMany),
+            None => (self.fresh(&mut state, lease, now), None),
+        };
+        let has = RemoteController::CAPABILITIES;
+        let capabilities = Capability::ALL.iter().copied().filter(|one| has.has(*one)).map(name_of).collect();
+        let lease_ms = lease.as_millis().try_into().unwrap_or(u64::MAX);
+        let load = self.load_of(&state);
+        Ok(Welcome { version: VERSION, session: key, lease_ms, capabilities, load, resumed })
+    }
+
+    /// Goes on with a session whose process has ended: with what the next one asks for again, and nothing else.
+    fn resume(&self, state: &mut State, resumes: &Resumes, now: Instant) -> Result<Resumed, NotBegun> {
+        let session = state.sessions.get_mut(&resumes.session).ok_or(NotBegun::NoSession)?;
+        session.heard = now;
+        for recording in session.recordings.values() {
+            drop(self.controller.request(Verb::StopRecording { recording: *recording }));
         }
+        for (_, conference) in session.conferences.drain() {
+            self.controller.tell(Verb::EndConference { conference });
+            state.conferences.remove(&conference);
+        }
+        let kept: HashSet<EndpointId> = resumes.endpoints.iter().copied().collect();
+        let given_up = session.endpoints.extract_if(|endpoint, _| !kept.contains(endpoint));
+        let given_up: Vec<_> = given_up.map(|(_, there)| there).collect();
+        given_up.iter().for_each(|there| self.controller.release_endpoint(*there));
+        tracing::info!(
+            "a session goes on: {} endpoints, {} given up",
+            session.endpoints.len(),
+            given_up.len()
+        );
+        let described = |(endpoint, there): (&EndpointId, &EndpointId)| {
+            Some(Described { endpoint: *endpoint, both: self.controller.descriptions(*there)? })
+        };
+        Ok(Resumed {
+            batch: session.batch.0,
+            last: session.last,
+            endpoints: session.endpoints.keys().copied().collect(),
+            described: session.endpoints.iter().filter_map(described).collect(),
+        })
+    }
+
+    fn fresh(&self, state: &mut State, lease: Duration, now: Instant) -> String {
         let key = format!("{:032x}", rand::random::<u128>());
         let session = Session {
             heard: now,
+            lease,
+            last: 0,
             endpoints: HashMap::new(),
             recordings: HashMap::new(),
             conferences: HashMap::new(),
@@ -108,11 +166,7 @@ impl Sessions {
         };
         state.sessions.insert(key.clone(), session);
         tracing::info!("a session starts: {} in total", state.sessions.len());
-        let has = RemoteController::CAPABILITIES;
-        let capabilities = Capability::ALL.iter().copied().filter(|one| has.has(*one)).map(name_of).collect();
-        let lease_ms = LEASE.as_millis().try_into().unwrap_or(u64::MAX);
-        let load = self.load_of(&state);
-        Some(Welcome { version: VERSION, session: key, lease_ms, capabilities, load })
+        key
     }
 
     /// Runs verbs in order; returns the results that are available at once. A repeated request gets its
@@ -122,6 +176,7 @@ impl Sessions {
             let mut state = self.state();
             let session = state.sessions.get_mut(key)?;
             session.heard = now;
+            session.last = asked.verbs.iter().map(|it| it.id).fold(session.last, u64::max);
             if asked.batch <= session.batch.0 {
                 return Some(Happenings { happened: session.batch.1.clone(), ..Happenings::default() });
             }
@@ -247,10 +302,10 @@ impl Sessions {
     /// Ends the sessions whose lease has expired.
     pub fn expire(&self, now: Instant) {
         let mut state = self.state();
-        let over = state.sessions.iter().filter(|(_, session)| now > session.heard + LEASE);
-        let over: Vec<String> = over.map(|(key, _)| key.clone()).collect();
-        for key in over {
-            tracing::warn!("nothing received from a b2bua for {} s: its session ends", LEASE.as_secs());
+        let over = state.sessions.iter().filter(|(_, session)| now > session.heard + session.lease);
+        let over: Vec<_> = over.map(|(key, session)| (key.clone(), session.lease)).collect();
+        for (key, lease) in over {
+            tracing::warn!("nothing received from a b2bua for {} s: its session ends", lease.as_secs());
             self.over(&mut state, &key);
         }
     }

@@ -2,11 +2,12 @@
 //! before it reads any message. The calls' thread writes calls, before the messages of the turn leave; another one their
 //! media.
 //!
-//! - `store`: the records; `figures`: what is covered, and what the last start found
+//! - `store`: the records; `figures`: what is covered, and what the last start found; `media`: endpoints of each carrier
 //! - `commands`: commands of programs, which are done once
 
 pub(super) mod commands;
 pub(super) mod figures;
+mod media;
 mod store;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -25,7 +26,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::media::Media;
 use crate::config::Survive;
 use b2b_call::CallId;
-use b2b_call::controller::{EmbeddedController, EndpointId, MediaController};
+use b2b_call::controller::EndpointId;
 use b2b_call::switch::keep::{CallStore, WrittenCall};
 use b2b_call::switch::restore::{KeptPiece, Surviving, Survivor};
 use commands::{KeptCommands, OF_COMMAND};
@@ -90,9 +91,6 @@ pub(super) enum SurviveError {
     /// There is no memory for them.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Another program has the media.
-    #[error("survive.file needs media.controller = \"embedded\"")]
-    Media,
     /// The system does not say which start of it this is.
     #[error("/proc/sys/kernel/random/boot_id: {0}")]
     Boot(io::Error),
@@ -106,7 +104,7 @@ pub(super) struct CallKeeper {
     store: Shared,
     figures: SurviveFigures,
     commands: KeptCommands,
-    media: Arc<EmbeddedController>,
+    media: Media,
     changed: mpsc::UnboundedReceiver<Changed>,
     endpoints: HashMap<CallId, Vec<EndpointId>>,
 }
@@ -223,7 +221,6 @@ fn now_ms() -> u64 {
 /// # Errors
 /// See [`SurviveError`].
 pub(super) fn begin(settings: &Survive, media: &Media) -> Result<(CallKeeper, Surviving), SurviveError> {
-    let Media::Embedded(media) = media else { return Err(SurviveError::Media) };
     let (mut store, kept) = Store::open(&settings.file, settings.size, boot().map_err(SurviveError::Boot)?)?;
     let mut kept: HashMap<u64, Vec<Bytes>> = kept.into_iter().collect();
     let alive = kept.remove(&ALIVE).and_then(|octets| rmp_serde::from_slice(octets.last()?).ok());
@@ -269,7 +266,7 @@ fn pieces(key: u64, records: &[Bytes]) -> Result<Vec<Kept>, String> {
 
 /// The calls of the process before.
 struct Restoring<'a> {
-    media: &'a EmbeddedController,
+    media: &'a Media,
     store: &'a mut Store,
     kept: HashMap<u64, Vec<Bytes>>,
     /// The records of this process' endpoints.
@@ -339,12 +336,13 @@ impl Restoring<'_> {
     /// Opens the endpoints of these calls.
     fn reopen(&self, calls: &mut [Before]) {
         let mut opening = Vec::new();
-        for (index, call) in calls.iter_mut().enumerate().filter(|(_, call)| call.ends.is_none()) {
+        // Those of calls that end, too: other programs have them, and are told to release them.
+        for (index, call) in calls.iter_mut().enumerate() {
             match self.media_of(call) {
                 Ok(media) => opening.extend(media.into_iter().map(|(before, record, media)| async move {
                     (index, before, record, self.media.restore_endpoint(&media).await)
                 })),
-                Err(why) => call.ends = Some(why),
+                Err(why) => drop(call.ends.get_or_insert(why)),
             }
         }
         for (index, before, record, opened) in pollster::block_on(join_all(opening)) {
@@ -354,9 +352,10 @@ impl Restoring<'_> {
                     call.endpoints.insert(before, restored);
                     call.of_records.insert(record, restored);
                 }
-                Err(error) => call.ends = Some(error.to_string()),
+                Err(error) => drop(call.ends.get_or_insert(error.to_string())),
             }
         }
+        self.media.settle();
         // A record has the numbers of the process that has written it.
         for call in calls.iter_mut().filter(|call| call.ends.is_none()) {
             call.ends = self.media.renumber_restored(&call.of_records).err().map(|error| error.to_string());
@@ -416,7 +415,7 @@ impl Restoring<'_> {
                 self.store.remove(key);
                 for (_, restored) in endpoints.drain() {
                     self.store.remove(restored.0 | OF_ENDPOINT);
-                    self.media.release_endpoint(restored);
+                    self.media.controller().release_endpoint(restored);
                 }
                 // Here the numbers of before may be those of other calls.
                 let nobodys = |before: EndpointId| EndpointId(before.0 | OF_ENDPOINT);

@@ -95,7 +95,9 @@ impl Client {
     }
 
     pub async fn begin(&self, hello: &Hello) -> Result<Welcome, LinkError> {
-        let hello = schema::Hello { version: hello.version };
+        let resumes = hello.resumes.as_ref().map(serde_json::to_string).transpose();
+        let resumes = resumes.map_err(|error| LinkError::Answer(error.to_string()))?.unwrap_or_default();
+        let hello = schema::Hello { version: hello.version, lease_ms: hello.lease_ms, resumes };
         let welcome: schema::Welcome = self.unary(paths::BEGIN, hello).await?;
         Ok(Welcome {
             version: welcome.version,
@@ -103,6 +105,7 @@ impl Client {
             lease_ms: welcome.lease_ms,
             capabilities: welcome.capabilities,
             load: welcome.load.map(load).unwrap_or_default(),
+            resumed: json(&welcome.resumed)?,
         })
     }
 
@@ -148,6 +151,12 @@ impl Client {
         let _: schema::Ended = self.unary(paths::END, session).await?;
         Ok(())
     }
+}
+
+/// A value in a field that may be empty.
+fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<Option<T>, LinkError> {
+    let value = (!text.is_empty()).then(|| serde_json::from_str(text)).transpose();
+    value.map_err(|error| LinkError::Answer(error.to_string()))
 }
 
 fn refused(status: &Status) -> LinkError {

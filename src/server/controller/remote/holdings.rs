@@ -1,11 +1,11 @@
 //! What each media server holds, and which one takes new calls.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::wire::{Load, Numbered, Stats};
+use super::wire::{Described, Load, Numbered, Resumed, Stats};
 use b2b_call::controller::{Answer, ConferenceId, Descriptions, EndpointId, MediaError, RecordingId};
 
 /// The waiting requester of a verb.
@@ -36,6 +36,9 @@ pub(super) struct Server {
     /// Allocations, which are sent with the next verb.
     pub held: Vec<Numbered>,
     pub waiting: HashMap<u64, Waiting>,
+    /// The session with it; of the process before, until it has been resumed or has gone.
+    pub session: String,
+    pub resumes: bool,
 }
 
 /// A verb without a result yet.
@@ -103,6 +106,23 @@ impl State {
             })?;
         }
         Ok(self.current)
+    }
+
+    /// A server has taken up a session: it has these endpoints, and no others.
+    pub fn resumed(&mut self, at: usize, resumed: Resumed) {
+        let Resumed { last, endpoints, described, .. } = resumed;
+        self.last = self.last.max(last);
+        let there: HashSet<EndpointId> = endpoints.into_iter().collect();
+        for (id, it) in self.endpoints.iter_mut().filter(|(_, it)| it.server == at) {
+            if !there.contains(id) {
+                it.gone = Some(Gone { since: Instant::now(), why: MediaError::NoSuchEndpoint(*id) });
+            }
+        }
+        for Described { endpoint, both } in described {
+            if let Some(it) = self.endpoints.get_mut(&endpoint).filter(|it| it.server == at) {
+                it.described = Some(both);
+            }
+        }
     }
 
     pub fn server_of(&self, about: &About) -> Result<usize, MediaError> {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::RemoteServer;
 use super::door::{Door, LinkError, PATIENCE};
 use super::table::{Queue, Table};
-use super::wire::{Asked, Hello, MOST, Numbered, VERSION, Welcome};
+use super::wire::{Asked, Hello, MOST, Numbered, VERSION, WAIT, Welcome};
 
 /// Pause before the next attempt to connect to a server that is down.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -20,6 +20,7 @@ const PARTING: Duration = Duration::from_secs(1);
 pub(super) async fn run(
     at: usize,
     server: RemoteServer,
+    lease: Duration,
     mut asked: Queue,
     table: Arc<Table>,
     mut parting: watch::Receiver<()>,
@@ -30,14 +31,27 @@ pub(super) async fn run(
         Err(error) => return tracing::error!("media server {name}: {error}"),
     };
     let mut told = false;
+    let started = Instant::now();
     loop {
-        match begin(&door).await {
+        if started.elapsed() > lease {
+            gone(at, name, &table);
+        }
+        let resumes = table.resumes(at);
+        let hello = Hello {
+            version: VERSION,
+            lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
+            resumes: resumes.clone(),
+        };
+        match begin(&door, hello).await {
             Ok(welcome) => {
+                if welcome.resumed.is_none() {
+                    gone(at, name, &table);
+                }
                 told = false;
                 tracing::info!("media server {name}: connected; it has {} endpoints", welcome.load.endpoints);
                 // The verbs of the previous session have been answered already.
                 while asked.try_recv().is_ok() {}
-                table.up(at, welcome.load);
+                table.up(at, welcome.clone());
                 let ended = session(at, &door, &welcome, &mut asked, &table, &mut parting).await;
                 let reason = match &ended {
                     Some(error) => format!("media server {name} is lost: {error}"),
@@ -54,6 +68,10 @@ pub(super) async fn run(
                     return;
                 }
             }
+            Err(LinkError::NoSession) if resumes.is_some() => {
+                gone(at, name, &table);
+                continue;
+            }
             Err(error) => {
                 table.trouble(at, error.to_string());
                 if !told {
@@ -69,8 +87,17 @@ pub(super) async fn run(
     }
 }
 
-async fn begin(door: &Door) -> Result<Welcome, LinkError> {
-    let welcome = door.begin(Hello { version: VERSION }).await?;
+/// What the process before had at a server is not there any more.
+fn gone(at: usize, name: &str, table: &Table) {
+    if table.resumes(at).is_some() {
+        let reason = format!("media server {name} no longer has the session of the process before");
+        let lost = table.down(at, &reason, Instant::now());
+        tracing::error!("{reason}; {lost} endpoints are lost");
+    }
+}
+
+async fn begin(door: &Door, hello: Hello) -> Result<Welcome, LinkError> {
+    let welcome = door.begin(hello).await?;
     if welcome.version != VERSION {
         return Err(LinkError::Answer(format!("version {}, and ours is {VERSION}", welcome.version)));
     }
@@ -92,7 +119,7 @@ async fn session(
     parting: &mut watch::Receiver<()>,
 ) -> Option<LinkError> {
     tokio::select! {
-        ended = speak(at, door, &welcome.session, asked, table) => ended.err(),
+        ended = speak(at, door, welcome, asked, table) => ended.err(),
         ended = listen(at, door, welcome, table) => ended.err(),
         _ = parting.changed() => None,
     }
@@ -102,11 +129,12 @@ async fn session(
 async fn speak(
     at: usize,
     door: &Door,
-    session: &str,
+    welcome: &Welcome,
     asked: &mut Queue,
     table: &Table,
 ) -> Result<(), LinkError> {
-    let mut batch = 0;
+    let session = &welcome.session;
+    let mut batch = welcome.resumed.as_ref().map_or(0, |it| it.batch);
     let mut left: VecDeque<Numbered> = VecDeque::new();
     loop {
         if left.is_empty() {
@@ -133,7 +161,7 @@ async fn speak(
 
 /// Polls for events, which also renews the session's lease.
 async fn listen(at: usize, door: &Door, welcome: &Welcome, table: &Table) -> Result<(), LinkError> {
-    let patience = Duration::from_millis(welcome.lease_ms) / 3 + PATIENCE;
+    let patience = WAIT + PATIENCE;
     let mut next = 0;
     loop {
         let happenings = match door.events(&welcome.session, next, patience).await {

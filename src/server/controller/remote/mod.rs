@@ -5,6 +5,7 @@
 //! - `holdings`: what each server holds, and which one takes new calls
 //! - `table`: the same, shared: verbs to the servers, results and events from them
 //! - `link`: the session with one server
+//! - `written`: endpoints as octets, for the next process
 //! - `door`: a connection to a server, by `rest` or `grpc`
 //!
 //! Requests are sent in the order of the calls, several in one message where they come in quick succession.
@@ -19,10 +20,12 @@ mod rest;
 mod table;
 mod verbs;
 pub mod wire;
+mod written;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use tokio::sync::{mpsc, oneshot};
@@ -55,6 +58,8 @@ pub struct RemoteConfig {
     pub servers: Vec<RemoteServer>,
     /// Music on hold, by name; the files are on the media servers.
     pub music: Vec<MusicClass>,
+    /// How long endpoints outlive a controller that is dropped, for the next process; `None`: they end with it.
+    pub lasts: Option<Duration>,
 }
 
 /// The state of a media server, as seen from here.
@@ -79,7 +84,10 @@ pub struct RemoteController {
     table: Arc<Table>,
     vital: Vital,
     music: HashMap<String, MusicClass>,
+    begin: Mutex<Option<oneshot::Sender<()>>>,
+    /// A message: sessions stay; without one they end.
     stop: Mutex<Option<oneshot::Sender<()>>>,
+    lasts: bool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -97,25 +105,32 @@ impl RemoteController {
     pub fn start(
         config: RemoteConfig,
     ) -> std::io::Result<(RemoteController, mpsc::UnboundedReceiver<MediaEvent>)> {
-        let RemoteConfig { servers, music } = config;
+        let RemoteConfig { servers, music, lasts } = config;
         let (told, events) = mpsc::unbounded_channel();
         let names = servers.iter().map(|it| it.authority.clone()).collect();
         let (table, asked) = Table::new(names, told);
         let table = Arc::new(table);
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (begin, begun) = oneshot::channel::<()>();
+        let (stop, mut stopped) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let links = table.clone();
         let vital = Vital::default();
         let broken = vital.clone();
         let work = move || {
             runtime.block_on(async move {
+                tokio::select! {
+                    _ = begun => {}
+                    _ = &mut stopped => return,
+                }
+                let lease = lasts.unwrap_or_default();
                 let (parting, _) = tokio::sync::watch::channel(());
                 let mut running = tokio::task::JoinSet::new();
                 for (index, (server, asked)) in servers.into_iter().zip(asked).enumerate() {
-                    running.spawn(link::run(index, server, asked, links.clone(), parting.subscribe()));
+                    running.spawn(link::run(index, server, lease, asked, links.clone(), parting.subscribe()));
                 }
-                // A dropped sender is the signal, too.
-                let _ = stopped.await;
+                if stopped.await.is_ok() {
+                    return;
+                }
                 drop(parting);
                 while running.join_next().await.is_some() {}
             });
@@ -128,9 +143,14 @@ impl RemoteController {
             table,
             vital,
             music: music.into_iter().map(|class| (class.name.clone(), class)).collect(),
+            begin: Mutex::new(Some(begin)),
             stop: Mutex::new(Some(stop)),
+            lasts: lasts.is_some(),
             thread: Mutex::new(Some(thread)),
         };
+        if lasts.is_none() {
+            controller.begin();
+        }
         Ok((controller, events))
     }
 
@@ -149,8 +169,13 @@ impl RemoteController {
         self.table.servers()
     }
 
-    /// Waits for a session with one of them, at most for `patience`; returns whether there is one.
-    pub fn wait_for_one(&self, patience: std::time::Duration) -> bool {
+    /// Begins the sessions, where endpoints last: after those of the process before have been restored.
+    pub fn begin(&self) {
+        drop(self.begin.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Waits for a session with one of them, and with those that have restored endpoints, at most for `patience`; returns whether there is one.
+    pub fn wait_for_one(&self, patience: Duration) -> bool {
         self.table.wait_for_one(patience)
     }
 
@@ -161,7 +186,16 @@ impl RemoteController {
 
     /// Ends the sessions, and thereby every endpoint.
     pub fn shutdown(&self) {
-        drop(self.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.end(false);
+    }
+
+    fn end(&self, sessions_stay: bool) {
+        if let Some(stop) = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take()
+            && sessions_stay
+        {
+            // A thread that has panicked ends no sessions either.
+            let _ = stop.send(());
+        }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread of remote media panicked");
@@ -171,6 +205,6 @@ impl RemoteController {
 
 impl Drop for RemoteController {
     fn drop(&mut self) {
-        self.shutdown();
+        self.end(self.lasts);
     }
 }

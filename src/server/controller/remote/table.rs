@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::ServerHealth;
-use super::holdings::{About, Gone, Server, State, Waiting};
-use super::wire::{Answered, Event, Happening, Load, Numbered, Stats};
+use super::holdings::{About, Endpoint, Gone, Server, State, Waiting};
+use super::wire::{Answered, Event, Happening, Load, Numbered, Resumes, Stats, Welcome};
+use super::written::WrittenEndpoint;
 use b2b_call::controller::{
     Answer, ConferenceId, Descriptions, EndpointId, EndpointSpec, EndpointStats, MediaError, MediaEvent,
     RecordingId, Verb,
@@ -37,7 +38,8 @@ impl Table {
                 let (queue, asked) = mpsc::unbounded_channel();
                 let (load, held, waiting) = (Load::default(), Vec::new(), HashMap::new());
                 let trouble = "it has not answered yet".to_owned();
-                (Server { name, up: false, trouble, load, queue, held, waiting }, asked)
+                let (session, resumes) = (String::new(), false);
+                (Server { name, up: false, trouble, load, queue, held, waiting, session, resumes }, asked)
             })
             .unzip();
         let state = State {
@@ -265,13 +267,55 @@ impl Table {
         })
     }
 
-    /// A server is up.
-    pub fn up(&self, at: usize, load: Load) {
-        if let Some(server) = self.state().servers.get_mut(at) {
-            (server.up, server.load) = (true, load);
+    /// A server is up, with this session.
+    pub fn up(&self, at: usize, welcome: Welcome) {
+        let Welcome { session, load, resumed, .. } = welcome;
+        let mut state = self.state();
+        if let Some(server) = state.servers.get_mut(at) {
+            (server.up, server.load, server.session, server.resumes) = (true, load, session, false);
             server.trouble.clear();
         }
+        if let Some(resumed) = resumed {
+            state.resumed(at, resumed);
+        }
+        drop(state);
         self.came.notify_all();
+    }
+
+    /// Endpoints of the process before in the session that it had with a server; `None`: a new one begins.
+    pub fn resumes(&self, at: usize) -> Option<Resumes> {
+        let state = self.state();
+        let session = state.servers.get(at).filter(|it| it.resumes)?.session.clone();
+        let here = |(id, it): (&EndpointId, &Endpoint)| (it.server == at && it.gone.is_none()).then_some(*id);
+        Some(Resumes { session, endpoints: state.endpoints.iter().filter_map(here).collect() })
+    }
+
+    /// An endpoint as it is written: who has it.
+    pub fn written(&self, endpoint: EndpointId) -> Option<WrittenEndpoint> {
+        let state = self.state();
+        let server = state.endpoints.get(&endpoint).filter(|it| it.gone.is_none())?.server;
+        let Server { name, session, .. } = state.servers.get(server)?;
+        Some(WrittenEndpoint { endpoint, server: name.clone(), session: session.clone() })
+    }
+
+    /// An endpoint of the process before, which its server is asked for when the session with it is resumed.
+    pub fn restored(&self, written: WrittenEndpoint) -> Result<EndpointId, MediaError> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let WrittenEndpoint { endpoint, server, session } = written;
+        // Nobody else gets its number.
+        state.last = state.last.max(endpoint.0);
+        let is_it = |it: &Server| it.name == server && (!it.resumes || it.session == session);
+        let at = state.servers.iter().position(is_it).ok_or(MediaError::Stopped)?;
+        let Some(it) = state.servers.get_mut(at) else { return Err(MediaError::Stopped) };
+        (it.session, it.resumes) = (session, true);
+        state.endpoints.insert(endpoint, Endpoint { server: at, given: true, gone: None, described: None });
+        Ok(endpoint)
+    }
+
+    /// Whether its server has it.
+    pub fn has(&self, endpoint: EndpointId) -> Result<(), MediaError> {
+        self.state().server_of(&About::Endpoint(endpoint)).map(drop)
     }
 
     /// Sets the reason why a server is down.
@@ -281,9 +325,11 @@ impl Table {
         }
     }
 
-    /// Waits for a server, at most for `patience`; returns whether one is up.
+    /// Waits for a server, and for those whose sessions are resumed, at most for `patience`; returns whether they are
+    /// up.
     pub fn wait_for_one(&self, patience: Duration) -> bool {
-        let none = |state: &mut State| !state.servers.iter().any(|it| it.up);
+        let none =
+            |state: &mut State| state.servers.iter().any(|it| it.resumes) || !state.servers.iter().any(|it| it.up);
         let waited = self.came.wait_timeout_while(self.state(), patience, none);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
@@ -299,7 +345,7 @@ impl Table {
     pub fn down(&self, at: usize, reason: &str, now: Instant) -> usize {
         let mut state = self.state();
         let Some(server) = state.servers.get_mut(at) else { return 0 };
-        (server.up, server.load) = (false, Load::default());
+        (server.up, server.load, server.resumes) = (false, Load::default(), false);
         let waiting = std::mem::take(&mut server.waiting);
         server.held.clear();
         state.recordings.retain(|_, server| *server != at);

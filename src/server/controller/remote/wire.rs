@@ -22,10 +22,37 @@ pub const VERSION: u32 = 4;
 /// Maximum verbs of one request, and maximum events of one response.
 pub const MOST: usize = 256;
 
+/// Time after which a request for events is answered even without events.
+pub const WAIT: Duration = Duration::from_secs(2);
+
 /// Requests a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     pub version: u32,
+    /// The lease that it is to have, if that is longer than the server's.
+    #[serde(default)]
+    pub lease_ms: u64,
+    /// It goes on with the session of a process that has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumes: Option<Resumes>,
+}
+
+/// A session of a process that has ended. Its endpoints other than these are released, its recordings and rooms end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumes {
+    pub session: String,
+    pub endpoints: Vec<EndpointId>,
+}
+
+/// What a session has that goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// The last request with verbs, and the highest number of a verb.
+    pub batch: u64,
+    pub last: u64,
+    pub endpoints: Vec<EndpointId>,
+    /// The descriptions of those that have any.
+    pub described: Vec<Described>,
 }
 
 /// A session.
@@ -39,6 +66,9 @@ pub struct Welcome {
     /// The names of the capabilities; unknown ones are ignored.
     pub capabilities: Vec<String>,
     pub load: Load,
+    /// The session has been resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
 }
 
 /// The present load of a media server.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
-use super::relay::{Output, Relay, Wanted};
+use super::relay::{Output, Relay, Wanted, WrittenHeld};
 use super::words::Interfaces;
 use super::{Opened, Shared};
 use b2b_base::util::vital::Vital;
@@ -22,6 +22,7 @@ const PARTING: Duration = Duration::from_secs(1);
 
 pub(super) type Opening = oneshot::Sender<Result<(EndpointId, LocalDescription), MediaError>>;
 pub(super) type Counting = oneshot::Sender<Result<Box<EndpointStats>, MediaError>>;
+pub(super) type Writing = oneshot::Sender<Option<WrittenHeld>>;
 
 /// A command for the thread.
 pub(super) enum Command {
@@ -29,6 +30,8 @@ pub(super) enum Command {
     Want(EndpointId, Wanted),
     Look(EndpointId, Counting),
     Release(EndpointId),
+    Write(EndpointId, Writing),
+    Restore(EndpointId, Box<WrittenHeld>),
 }
 
 /// Starts the thread. It ends once all senders of commands are gone.
@@ -63,6 +66,7 @@ pub(super) fn start(
             events,
             opening: HashMap::new(),
             counting: HashMap::new(),
+            writing: Vec::new(),
         };
         vital.run("rtpengine", || runtime.block_on(driver.run()));
     };
@@ -78,6 +82,8 @@ struct Driver {
     events: mpsc::UnboundedSender<MediaEvent>,
     opening: HashMap<EndpointId, Opening>,
     counting: HashMap<EndpointId, Vec<Counting>>,
+    /// Those to be written, once rtpengine has been told what it is being told.
+    writing: Vec<(EndpointId, Writing)>,
 }
 
 impl Driver {
@@ -94,6 +100,7 @@ impl Driver {
             tokio::select! {
                 command = self.commands.recv(), if ends.is_none() => match command {
                     Some(command) => self.obey(command),
+                    None if self.shared.lasts.load(Ordering::Relaxed) => return,
                     None => {
                         ends = Some(Instant::now() + PARTING);
                         let left = std::mem::take(&mut self.shared.state().endpoints);
@@ -126,6 +133,8 @@ impl Driver {
                 self.relay.look(now, id);
             }
             Command::Release(id) => self.relay.release(now, id),
+            Command::Write(id, reply) => self.writing.push((id, reply)),
+            Command::Restore(id, written) => self.relay.restore(now, id, *written),
         }
     }
 
@@ -142,6 +151,10 @@ impl Driver {
                 }
                 Output::Event(event) => drop(self.events.send(event)),
             }
+        }
+        for (id, reply) in self.writing.extract_if(.., |(id, _)| !self.relay.is_told(*id)) {
+            // Whoever asked may be gone.
+            let _ = reply.send(self.relay.written(Instant::now(), id));
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! - `bencode`: the encoding; `exchange`: requests and replies as datagrams
 //! - `words`: the commands, and the meaning of replies
-//! - `relay`: endpoints as a machine; `driver`: the thread that drives it
+//! - `relay`: endpoints as a machine; `driver`: the thread that drives it; `written`: endpoints as octets
 //!
 //! Session descriptions are ours, as with the embedded engine: rtpengine is only told addresses, and
 //! allocates ports. Every endpoint is an `ng` call of two ends, and a bridge sends the inner ends of two
@@ -14,6 +14,7 @@ mod driver;
 mod exchange;
 mod relay;
 mod words;
+mod written;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::Receiver;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use b2b_base::util::vital::Vital;
@@ -45,6 +47,8 @@ pub struct RtpengineConfig {
     /// The address of its `--listen-ng`.
     pub server: SocketAddr,
     pub interfaces: Interfaces,
+    /// Whether endpoints outlive a controller that is dropped, for the next process.
+    pub lasts: bool,
     /// Seed for identifiers; from the operating system's generator, except in tests.
     pub seed: u64,
 }
@@ -62,6 +66,8 @@ struct Shared {
     state: Mutex<State>,
     /// Whether rtpengine responds, as far as is known.
     alive: AtomicBool,
+    /// Whether endpoints stay when the thread ends.
+    lasts: AtomicBool,
 }
 
 struct State {
@@ -72,6 +78,7 @@ struct State {
     receiving: Receiving,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Entry {
     side: Side,
     inner: SocketAddr,
@@ -170,7 +177,8 @@ impl RtpengineController {
     ) -> std::io::Result<(RtpengineController, mpsc::UnboundedReceiver<MediaEvent>)> {
         let rng = StdRng::seed_from_u64(config.seed);
         let state = Mutex::new(State { rng, last: 0, endpoints: HashMap::new(), receiving: HashMap::new() });
-        let shared = Arc::new(Shared { state, alive: AtomicBool::new(true) });
+        let (alive, lasts) = (AtomicBool::new(true), AtomicBool::new(config.lasts));
+        let shared = Arc::new(Shared { state, alive, lasts });
         let (told, events) = mpsc::unbounded_channel();
         let vital = Vital::default();
         let (commands, thread) =
@@ -201,6 +209,11 @@ impl RtpengineController {
 
     /// Ends every endpoint, and the thread.
     pub fn shutdown(&self) {
+        self.shared.lasts.store(false, Ordering::Relaxed);
+        self.end();
+    }
+
+    fn end(&self) {
         drop(self.commands.lock().unwrap_or_else(PoisonError::into_inner).take());
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
@@ -273,7 +286,7 @@ impl RtpengineController {
 
 impl Drop for RtpengineController {
     fn drop(&mut self) {
-        self.shutdown();
+        self.end();
     }
 }
 

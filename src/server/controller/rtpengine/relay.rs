@@ -9,10 +9,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::bencode::Value;
 use super::exchange::{Due, Exchanges, ReplyError};
 use super::words::{self, Counted, End, Interfaces, NOBODY_V4, NOBODY_V6, Words};
+use crate::controller::remote::wire::Stats;
 use b2b_call::controller::{AddressFamily, EndpointId, EndpointStats, MediaError, MediaEvent};
 
 /// Interval of queries for an endpoint until its party's RTP arrives, and the maximum interval.
@@ -33,7 +35,7 @@ enum Asked {
 }
 
 /// The receiving addresses of an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places {
     pub party: SocketAddr,
     /// For the other endpoint of a bridge.
@@ -41,12 +43,23 @@ pub struct Places {
 }
 
 /// The requested state of an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     pub party: End,
     pub inner: End,
     /// Whether RTP of the party is expected.
     pub expects: bool,
+}
+
+/// An endpoint as it is written, for another process.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WrittenHeld {
+    call_id: String,
+    /// What rtpengine has been told.
+    said: Wanted,
+    places: Places,
+    timeout: Option<Duration>,
+    stats: Stats,
 }
 
 /// Outputs of the machine.
@@ -146,29 +159,41 @@ impl Relay {
         if !self.alive {
             return self.outputs.push_back(Output::Opened(id, Err(MediaError::Stopped)));
         }
-        let party = End::at(if ipv6 { NOBODY_V6 } else { NOBODY_V4 });
-        // Whatever the parties have, endpoints use IPv4 between each other, where available.
-        let wanted = Wanted { party, inner: End::at(NOBODY_V4), expects: false };
+        let call_id = format!("{}-{}", self.prefix, id.0);
+        self.held.insert(id, Held::new(now, call_id, ipv6, timeout));
+        self.say(now, id, Asked::Offer(id));
+    }
+
+    /// Whether rtpengine is being told something about an endpoint.
+    pub fn is_told(&self, id: EndpointId) -> bool {
+        self.held.get(&id).is_some_and(|held| held.step != Step::Steady)
+    }
+
+    /// An endpoint as it is now, of which rtpengine is told nothing; `None`: it does not have it.
+    pub fn written(&self, now: Instant, id: EndpointId) -> Option<WrittenHeld> {
+        let held = self.held.get(&id).filter(|held| !held.released && !held.failed)?;
+        Some(WrittenHeld {
+            call_id: held.call_id.clone(),
+            said: held.said,
+            places: held.places?,
+            timeout: held.timeout,
+            stats: Stats::new(&held.stats, now),
+        })
+    }
+
+    /// An endpoint that another process has written. Nothing is sent until it is wanted otherwise than it is.
+    pub fn restore(&mut self, now: Instant, id: EndpointId, written: WrittenHeld) {
+        let WrittenHeld { call_id, said, places, timeout, stats } = written;
         let held = Held {
-            call_id: format!("{}-{}", self.prefix, id.0),
-            ipv6,
-            step: Step::Offering,
-            said: wanted,
-            wanted,
-            party: None,
-            places: None,
-            released: false,
-            failed: false,
-            looking: false,
-            asked_for: false,
-            next_look: now + LOOKS.0,
-            moved: now,
-            timeout,
-            timed_out: false,
-            stats: EndpointStats::new(now),
+            step: Step::Steady,
+            said,
+            wanted: said,
+            party: Some(places.party),
+            places: Some(places),
+            stats: stats.stats(now),
+            ..Held::new(now, call_id, places.party.is_ipv6(), timeout)
         };
         self.held.insert(id, held);
-        self.say(now, id, Asked::Offer(id));
     }
 
     /// Sets the requested state of an endpoint.
@@ -461,6 +486,31 @@ fn same(known: SocketAddr, told: SocketAddr) -> bool {
 }
 
 impl Held {
+    /// Without places, and with an offer under way.
+    fn new(now: Instant, call_id: String, ipv6: bool, timeout: Option<Duration>) -> Held {
+        let party = End::at(if ipv6 { NOBODY_V6 } else { NOBODY_V4 });
+        // Whatever the parties have, endpoints use IPv4 between each other, where available.
+        let wanted = Wanted { party, inner: End::at(NOBODY_V4), expects: false };
+        Held {
+            call_id,
+            ipv6,
+            step: Step::Offering,
+            said: wanted,
+            wanted,
+            party: None,
+            places: None,
+            released: false,
+            failed: false,
+            looking: false,
+            asked_for: false,
+            next_look: now + LOOKS.0,
+            moved: now,
+            timeout,
+            timed_out: false,
+            stats: EndpointStats::new(now),
+        }
+    }
+
     /// The next step; `None`: none is due, or an exchange is pending.
     fn step(&self) -> Option<Step> {
         match self.step {

@@ -6,6 +6,8 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::bencode::Value;
 
 /// The ends of an endpoint's call, as tags.
@@ -27,7 +29,7 @@ pub struct Interfaces {
 }
 
 /// The address of one end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     pub rtp: SocketAddr,
     /// Whether RTCP shares the RTP port.

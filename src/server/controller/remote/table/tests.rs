@@ -14,6 +14,11 @@ fn load(accepting: bool) -> Load {
     Load { accepting, ..Load::default() }
 }
 
+fn welcome(accepting: bool) -> Welcome {
+    let (session, capabilities) = ("k".to_owned(), Vec::new());
+    Welcome { version: 4, session, lease_ms: 6_000, capabilities, load: load(accepting), resumed: None }
+}
+
 impl Bench {
     fn new(servers: usize) -> Bench {
         let (told, events) = mpsc::unbounded_channel();
@@ -65,7 +70,7 @@ fn spec() -> EndpointSpec {
 fn endpoints_are_named_at_once_and_asked_for_with_what_is_asked_of_them() {
     let mut bench = Bench::new(1);
     assert_eq!(bench.table.open(spec()), Err(MediaError::Stopped));
-    bench.table.up(0, load(true));
+    bench.table.up(0, welcome(true));
     let a = bench.table.open(spec()).expect("up");
     let b = bench.table.open(spec().near(a)).expect("up");
     assert!(bench.request().is_none(), "nobody waits for anything");
@@ -83,7 +88,7 @@ fn endpoints_are_named_at_once_and_asked_for_with_what_is_asked_of_them() {
 #[test]
 fn what_is_asked_of_an_endpoint_that_cannot_be_is_answered_with_the_reason() {
     let mut bench = Bench::new(1);
-    bench.table.up(0, load(true));
+    bench.table.up(0, welcome(true));
     let a = bench.table.open(spec()).expect("up");
     let mut offer = bench.table.ask(&About::Endpoint(a), Verb::RepeatOffer { endpoint: a }).expect("asked");
     let (_, verbs) = bench.request().expect("a request");
@@ -108,7 +113,7 @@ fn what_is_asked_of_an_endpoint_that_cannot_be_is_answered_with_the_reason() {
 #[test]
 fn with_a_server_endpoints_end_that_were_only_named_or_had_no_last_word_yet() {
     let mut bench = Bench::new(1);
-    bench.table.up(0, load(true));
+    bench.table.up(0, welcome(true));
     let (going, _) = bench.endpoint(None).expect("up");
     drop(bench.table.ask(&About::Endpoint(going), Verb::Release { endpoint: going }).expect("asked"));
     assert_eq!(bench.request().map(|it| it.1.len()), Some(1));
@@ -118,7 +123,7 @@ fn with_a_server_endpoints_end_that_were_only_named_or_had_no_last_word_yet() {
     let failed = MediaEvent::Failed { endpoint: named, reason: "killed".to_owned() };
     assert_eq!(bench.events.try_recv(), Ok(failed));
     // What was held for it is not said to its successor.
-    bench.table.up(0, load(true));
+    bench.table.up(0, welcome(true));
     let next = bench.table.open(spec()).expect("up");
     drop(bench.table.ask(&About::Endpoint(next), Verb::Stats { endpoint: next }).expect("asked"));
     assert_eq!(bench.request().map(|it| it.1.len()), Some(2));
@@ -130,10 +135,10 @@ fn with_a_server_endpoints_end_that_were_only_named_or_had_no_last_word_yet() {
 fn new_calls_stay_where_the_last_one_went_until_that_server_dies_or_is_full() {
     let mut bench = Bench::new(3);
     assert_eq!(bench.endpoint(None), Err(MediaError::Stopped));
-    bench.table.up(1, load(true));
+    bench.table.up(1, welcome(true));
     assert_eq!(bench.endpoint(None).map(|it| it.1), Ok(1));
-    bench.table.up(0, load(true));
-    bench.table.up(2, load(true));
+    bench.table.up(0, welcome(true));
+    bench.table.up(2, welcome(true));
     assert_eq!(bench.endpoint(None).map(|it| it.1), Ok(1), "it stays");
     bench.table.loaded(1, load(false));
     let (first, at) = bench.endpoint(None).expect("there is another one");
@@ -152,9 +157,9 @@ fn new_calls_stay_where_the_last_one_went_until_that_server_dies_or_is_full() {
 #[test]
 fn with_a_server_its_endpoints_fail_and_no_others_and_who_waits_is_answered() {
     let mut bench = Bench::new(2);
-    bench.table.up(0, load(true));
+    bench.table.up(0, welcome(true));
     let (lost, _) = bench.endpoint(None).expect("up");
-    bench.table.up(1, load(true));
+    bench.table.up(1, welcome(true));
     bench.table.loaded(0, load(false));
     let (other, at) = bench.endpoint(None).expect("up");
     assert_eq!(at, 1);
@@ -169,7 +174,7 @@ fn with_a_server_its_endpoints_fail_and_no_others_and_who_waits_is_answered() {
     assert_eq!(bench.events.try_recv(), Ok(failed));
     assert!(bench.events.try_recv().is_err(), "and nothing else");
     // It is back, and knows nothing of what it held.
-    bench.table.up(0, load(true));
+    bench.table.up(0, welcome(true));
     let refused = |id| bench.table.ask(&About::Endpoint(id), Verb::Stats { endpoint: id }).map(drop);
     assert_eq!(refused(lost), Err(MediaError::Stopped));
     assert_eq!(refused(early), Err(MediaError::NoSuchEndpoint(early)));
