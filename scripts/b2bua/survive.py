@@ -177,11 +177,12 @@ def main():
             time.sleep(0.5)
         if not quiet():
             problems.append(f"after all calls: {server.not_let_go()}")
-        survive = server.ask("/survive")
-        if survive["covered"] or survive["not_covered"]:
-            problems.append(f"in memory at the end: {survive}")
-        problems += server.never() + server.stop()
-        records = server.cdrs()
+        for survive in (it.ask("/survive") for it in [server, *server.others]):
+            if survive["covered"] or survive["not_covered"]:
+                problems.append(f"in memory at the end: {survive}")
+        servers = [server, *server.others]
+        problems += [words for it in servers for words in it.never() + it.stop()]
+        records = [record for it in servers for record in it.cdrs()]
         problems += kept(house.path / "voicemail", counts.get("voicemail", 0), lasted - 3, "voicemail")
         problems += records_wrong(records, {kind: count for kind, count in counts.items() if kind != "rings"})
     table(deaths)

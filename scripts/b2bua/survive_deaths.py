@@ -99,7 +99,9 @@ def killed(server, how):
 
 def dies(server, kind, chance):
     """Kills the server in this way; returns when, and what was seen."""
-    standing, up = server.standing(), server.holdings()["calls"]
+    standing, up = server.standing(), sum(it.holdings()["calls"] for it in [server, *server.others])
+    for other in server.others:
+        killed(other, signal.SIGKILL)
     try:
         how = {"memory": out_of_memory, "panic": panics}.get(kind)
         at, begun = how(server) if how else killed(server, SIGNALS.get(kind, signal.SIGKILL))
@@ -112,9 +114,11 @@ def dies(server, kind, chance):
         server.lives = server.has_been_ready()
         _, begun = killed(server, signal.SIGKILL)
     back = server.comes_back()
-    before = server.ask("/survive")["before"] or {}
-    ended = Counter(it["why"] for it in before.get("ended", ()))
-    row = {"kind": kind, "at": at, "up": up, "went_on": before.get("went_on", 0), "ended": dict(ended)}
+    for other in server.others:
+        other.comes_back()
+    before = [it.ask("/survive")["before"] or {} for it in [server, *server.others]]
+    ended = Counter(lost["why"] for it in before for lost in it.get("ended", ()))
+    row = {"kind": kind, "at": at, "up": up, "went_on": sum(it.get("went_on", 0) for it in before), "ended": dict(ended)}
     row |= {"away_ms": round((begun - at) * 1000), "restored_ms": round((back - begun) * 1000)}
     # Applications begin after the server is ready.
     end = time.monotonic() + SETTLED_S

@@ -14,16 +14,16 @@ from machine import AT, BINARY, HERE, LAST_CORE, PARTIES, PORTS, Process, Server
 PLANS = HERE / "survive"
 # Of 1,000 calls. `rings` are those that ring at a time; `leads`, which are transferred, are among them.
 MIX = {
-    "bridged": 150, "srtp": 100, "transcoded": 50, "recorded": 40, "held": 20, "parked": 20, "menu": 80, "queue": 100,
+    "bridged": 130, "elsewhere": 20, "srtp": 100, "transcoded": 50, "recorded": 40, "held": 20, "parked": 20, "menu": 80, "queue": 100,
     "room": 60, "voicemail": 40, "agent": 50, "tcp": 80, "tls": 60, "rings": 150,
 }
 STAYING = ("bridged", "recorded", "held", "parked", "menu", "queue", "room", "voicemail")
 TALKERS = {
-    "srtp": {"srtp": "required"}, "transcoded": {"codec": "g722"}, "agent": {"ears": "echo"},
+    "elsewhere": {}, "srtp": {"srtp": "required"}, "transcoded": {"codec": "g722"}, "agent": {"ears": "echo"},
     "tcp": {"transport": "tcp"}, "tls": {"transport": "tls", "more": 'ca_file = "server.pem"'},
 }
 # What a call of these kinds has beside its inbound leg.
-OUTBOUND = ("bridged", "srtp", "transcoded", "recorded", "held", "tcp", "tls")
+OUTBOUND = ("bridged", "elsewhere", "srtp", "transcoded", "recorded", "held", "tcp", "tls")
 # A call of `changing.toml` lasts for about so long, s: it rings for most of it.
 CHANGES_S = 14
 # Over TCP and TLS a call's signalling ends with its connection; its sound goes on.
@@ -46,6 +46,8 @@ class Kept(Server):
     def __init__(self, house, config, **words):
         super().__init__(house, config, flags=["--keep"], binary=os.environ.get("B2B_SERVER", BINARY), **words)
         self.lives = 1
+        # They die with it.
+        self.others = []
         self.now()
 
     def now(self):
@@ -111,7 +113,17 @@ class Calls:
         self.server = Kept(house, PLANS / "b2bua.toml", memory=memory, callees=callees, secure=secure, agent=agent, rooms=rooms,
                            tls=self.tls)
         self.server.rests()
+        if "elsewhere" in counts:
+            self.server.others.append(self.elsewhere(memory.with_name("elsewhere"), callees))
         self.seconds = seconds
+
+    def elsewhere(self, memory, callees):
+        """A server whose media a media server carries, which does not die."""
+        carrier = f"{PARTIES}:{next(PORTS)}"
+        Process(self.house, "media", [BINARY, "--role", "media", "--listen", carrier], 0).ready()
+        server = Kept(self.house, PLANS / "elsewhere.toml", name="elsewhere-server", memory=memory, callees=callees, carrier=carrier)
+        server.records = self.house.path / "cdr-elsewhere.jsonl"
+        return server
 
     def start(self, name, plan, **words):
         if hasattr(self, "server"):
@@ -137,9 +149,9 @@ class Calls:
                 usual = {"codec": "pcma", "srtp": "off", "transport": "udp", "ears": "mark", "more": ""}
                 rate = max(1, self.rate * counts[kind] / sum(counts.values()))
                 self.start(kind, "talkers.toml", number=kind, calls=counts[kind], rate=rate, **usual | words | (
-                    {"server": self.tls} if kind == "tls" else {}))
+                    {"server": self.tls} if kind == "tls" else {"server": self.server.others[0].address} if kind == "elsewhere" else {}))
         total = self.staying()
-        wait_for(lambda: self.server.holdings()["calls"] >= total, f"{total} calls", total / self.rate * 2 + 30, 0.2)
+        wait_for(lambda: sum(it.holdings()["calls"] for it in [self.server, *self.server.others]) >= total, f"{total} calls", total / self.rate * 2 + 30, 0.2)
         if rings := counts.get("rings"):
             self.start("changing", "changing.toml", rate=rings / CHANGES_S)
 
