@@ -45,9 +45,7 @@ async fn begin(State(sessions): State<Arc<Sessions>>, Json(hello): Json<Hello>) 
     match sessions.begin(&hello, Instant::now()) {
         Ok(welcome) => (StatusCode::CREATED, Json(welcome)).into_response(),
         Err(NotBegun::NoSession) => no_session(),
-        Err(why @ NotBegun::TooMany) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
-        }
+        Err(why @ NotBegun::TooMany) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 

@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 
 use crate::controller::remote::RemoteController;
 use crate::controller::remote::wire::{
-    Answered, Asked, Described, Event, Happening, Happenings, Hello, Load, MOST, Resumed, Resumes, Stats, VERSION, WAIT,
-    Welcome, name_of,
+    Answered, Asked, Described, Event, Happening, Happenings, Hello, Load, MOST, Resumed, Resumes, Stats,
+    VERSION, WAIT, Welcome, name_of,
 };
 use b2b_call::controller::{
     Capability, ConferenceId, EmbeddedController, EndpointId, MediaBackend, MediaController, MediaEvent,

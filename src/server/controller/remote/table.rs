@@ -328,8 +328,9 @@ impl Table {
     /// Waits for a server, and for those whose sessions are resumed, at most for `patience`; returns whether they are
     /// up.
     pub fn wait_for_one(&self, patience: Duration) -> bool {
-        let none =
-            |state: &mut State| state.servers.iter().any(|it| it.resumes) || !state.servers.iter().any(|it| it.up);
+        let none = |state: &mut State| {
+            state.servers.iter().any(|it| it.resumes) || !state.servers.iter().any(|it| it.up)
+        };
         let waited = self.came.wait_timeout_while(self.state(), patience, none);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
