@@ -63,6 +63,8 @@ struct Driven {
     lab: Lab,
     protections: [Protection; 2],
     room: Box<Room>,
+    /// Packets of each far end in a frame.
+    packets: u64,
 }
 
 impl Driven {
@@ -70,7 +72,7 @@ impl Driven {
         let mut lab = Lab::new(2);
         lab.join(0, 1);
         let protections = [0, 1].map(|slot| Protection::new(keys(suite, slot)));
-        Driven { suite, lab, protections, room: Box::new([0; size_of::<Room>()]) }
+        Driven { suite, lab, protections, room: Box::new([0; size_of::<Room>()]), packets: 1 }
     }
 
     fn written(&mut self) -> [Vec<u8>; 2] {
@@ -89,7 +91,8 @@ impl Driven {
             snapshot.protection().unwrap().expect("SRTP")
         };
         let protections = [protection(&written[0]), protection(&written[1])];
-        Driven { suite: self.suite, lab, protections, room: Box::new([0; size_of::<Room>()]) }
+        let room = Box::new([0; size_of::<Room>()]);
+        Driven { suite: self.suite, lab, protections, room, packets: self.packets }
     }
 
     /// What this far end sends in a frame, as on the wire.
@@ -123,7 +126,7 @@ impl Driven {
         lost: u64,
     ) {
         for _ in 0..frames {
-            for slot in [0, 1] {
+            for slot in (0..self.packets).flat_map(|_| [0, 1]) {
                 let said = self.said(&mut far[slot], &mut speakers[slot]);
                 assert!(self.comes(slot as u32, said), "what the far end says");
             }
@@ -175,6 +178,51 @@ fn every_packet_is_accepted_over_three_lives_and_no_index_is_used_twice() {
         // A rollover before the snapshot, after it, within the margin, after the margin; or none.
         let before = [40, 300, 600, u64::from(MARGIN), u64::from(MARGIN) + 600, 30_000][seed as usize % 6];
         lives(seed, suite, (65_536 - before - dice.roll(before.min(300))) as u16);
+    }
+}
+
+/// Life after life. Each ends at any step, as long after its last snapshot as the server permits: 5 s, or 4,096 packets.
+/// Some end before anything was sent, or has arrived.
+fn deaths(seed: u64, suite: Suite, count: u64) {
+    let mut dice = Dice(seed);
+    let mut driven = Driven::new(suite);
+    let mut far = [0, 1].map(|slot| FarEnd::new(suite, slot));
+    let mut speakers = [0, 1].map(|slot| Speaker::new(slot, &mut dice));
+    for slot in [0, 1] {
+        driven.lab.machine.at(slot).unwrap().out.sequence = dice.roll(65_536) as u16;
+    }
+    driven.converse(&mut far, &mut speakers, 10, &mut dice, 0);
+    let (mut written, mut in_vain) = (driven.written(), 0);
+    for _ in 0..count {
+        // A receiver follows three restarts of which it has heard nothing ([`MARGIN`]).
+        let frames = match dice.roll(8) {
+            0..3 if in_vain < 2 => 0,
+            0..7 => 1 + dice.roll(12),
+            _ => 1 + dice.roll(250),
+        };
+        let heard = [far[0].heard, far[1].heard];
+        driven.packets = [1, 1, 1, 16][dice.roll(4) as usize];
+        let (before, after) = if dice.roll(3) == 0 { (dice.roll(20), frames.min(230)) } else { (0, frames) };
+        if before > 0 {
+            driven.converse(&mut far, &mut speakers, before, &mut dice, 5);
+            written = driven.written();
+        }
+        driven.converse(&mut far, &mut speakers, after, &mut dice, if in_vain < 2 { 5 } else { 0 });
+        let is_heard = far[0].heard > heard[0] && far[1].heard > heard[1];
+        in_vain = if is_heard { 0 } else { in_vain + 1 };
+        driven = driven.restored(Duration::from_millis(100) + dice.ms(5_000), &written);
+        // Before anything is sent.
+        written = driven.written();
+    }
+}
+
+#[test]
+fn no_index_is_used_twice_over_hundreds_of_lives() {
+    // More of them: 20 lives each.
+    let worlds = std::env::var("B2B_WORLDS").map_or(20, |it| it.parse().expect("a number"));
+    for seed in 0..worlds {
+        let suite = [Suite::AesCm128HmacSha1_80, Suite::AeadAes256Gcm][seed as usize % 2];
+        deaths(seed, suite, 20);
     }
 }
 
