@@ -17,7 +17,7 @@ use b2b_base::util::redact::Redaction;
 
 /// The record of one leg. Times after `start` are offsets on the monotonic clock, so durations are correct
 /// even if the wall clock is changed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cdr {
     /// The leg's call.
     pub call: CallId,
@@ -89,7 +89,7 @@ pub enum Disposition {
 }
 
 /// How a leg ended, for its record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
     /// The outcome.
     pub disposition: Disposition,

@@ -52,6 +52,16 @@ pub(super) struct LegHistory {
     pub record: Option<Box<Cdr>>,
 }
 
+impl LegHistory {
+    /// Adds to its record what is known by now; `route`: that of its call.
+    fn complete(&self, record: &mut Cdr, route: Option<&str>) {
+        record.codec = self.codec.as_deref().map(str::to_owned);
+        record.quality = self.stats.as_deref().map(|it| talk::quality_of(it, self.codec.as_deref()));
+        record.voice_agent = self.agent.as_deref().and_then(AgentAccount::sums);
+        record.route = record.route.take().or_else(|| route.map(str::to_owned));
+    }
+}
+
 pub(super) struct Entry {
     call: CallId,
     pub start: Instant,
@@ -283,6 +293,17 @@ impl Entry {
             .any(|account| account.over.is_some() && (account.closing || account.record.is_some()))
     }
 
+    /// Pending records, with what is known by now.
+    pub fn unwritten(&self) -> Vec<Cdr> {
+        let pending =
+            self.legs.iter().filter_map(|account| Some((account, account.record.as_deref()?.clone())));
+        let completed = pending.map(|(account, mut record)| {
+            account.complete(&mut record, self.route.as_deref());
+            record
+        });
+        completed.collect()
+    }
+
     /// Judges talks and completes records; with `force`, without missing counters.
     pub fn settle(&mut self, now: Instant, force: bool, outcomes: &mut VecDeque<Outcome>) {
         for at in 0..self.talks.len() {
@@ -310,15 +331,10 @@ impl Entry {
             let account = &mut self.legs[at];
             account.closing = false;
             account.described = None;
-            let quality =
-                account.stats.as_deref().map(|stats| talk::quality_of(stats, account.codec.as_deref()));
             let Some(mut record) = account.record.take() else { continue };
             record.audio = audio.filter(|audio| *audio != Audio::NotJudged);
-            record.codec = account.codec.as_deref().map(str::to_owned);
-            record.quality = quality;
-            record.voice_agent = account.agent.as_deref().and_then(AgentAccount::sums);
-            record.route = record.route.or_else(|| self.route.as_deref().map(str::to_owned));
-            if let Some(quality) = quality {
+            account.complete(&mut record, self.route.as_deref());
+            if let Some(quality) = record.quality {
                 let event = Event::Quality { call: self.call, leg, quality };
                 self.event(now, &event);
                 outcomes.push_back(Outcome::News(event));

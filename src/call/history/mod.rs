@@ -343,6 +343,11 @@ impl CallHistory {
         }
     }
 
+    /// The pending records of a call, with what is known by now.
+    pub fn unwritten(&self, call: CallId) -> Vec<Cdr> {
+        self.entries.get(&call).map(|entry| entry.unwritten()).unwrap_or_default()
+    }
+
     /// The next result, if there is one.
     pub fn poll(&mut self) -> Option<Outcome> {
         self.outcomes.pop_front()

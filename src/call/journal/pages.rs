@@ -121,6 +121,7 @@ impl Pages {
             flows: self.flows.get(flows..).unwrap_or_default(),
             records: self.records.recent().get(new..).unwrap_or_default(),
             at: now.saturating_duration_since(self.start),
+            parted: None,
         })
     }
 
@@ -140,7 +141,7 @@ impl Pages {
         self.kept = Kept { from: Some(records), has_value: true, records, flows };
         let head = Head { begin: begun.octets(&self.begin), began: self.wall, value: Some(value.into()) };
         let at = now.saturating_duration_since(self.start);
-        Piece { head: Some(head), flows: &self.flows, records: &[], at }
+        Piece { head: Some(head), flows: &self.flows, records: &[], at, parted: None }
     }
 
     /// The beginning in microseconds since 1970.

@@ -23,13 +23,20 @@ pub(crate) struct Piece<'a> {
     pub records: &'a [u8],
     /// The time of the last turn, since the journal began.
     pub at: Duration,
+    /// What is left of legs that are over.
+    pub parted: Option<Bytes>,
 }
 
 impl Piece<'_> {
     /// A call that has no journal.
     pub fn of_value(value: Vec<u8>) -> Self {
         let head = Head { begin: Bytes::new(), began: SystemTime::UNIX_EPOCH, value: Some(value.into()) };
-        Piece { head: Some(head), flows: &[], records: &[], at: Duration::ZERO }
+        Piece { head: Some(head), flows: &[], records: &[], at: Duration::ZERO, parted: None }
+    }
+
+    /// A call that is over.
+    pub fn of_over(parted: Bytes) -> Self {
+        Piece { head: None, flows: &[], records: &[], at: Duration::ZERO, parted: Some(parted) }
     }
 }
 
@@ -51,6 +58,8 @@ pub(crate) struct ReadPiece {
     flows: Vec<Flow>,
     records: Bytes,
     pub at: Duration,
+    #[serde(default)]
+    pub parted: Option<Bytes>,
 }
 
 /// The start conditions of the latest calls, as octets.

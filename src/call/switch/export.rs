@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::cdr::Cdr;
 use crate::handler::Party;
 use crate::journal::pieces::Piece;
 use crate::service::Watched;
@@ -57,6 +58,25 @@ pub(super) struct Octets {
     pub usages: Vec<Bytes>,
     pub lingering: Bytes,
     pub calls: Bytes,
+}
+
+/// What is left of the legs of a call that are over.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Parted {
+    /// Records that wait for the last counters of media.
+    pub unwritten: Vec<Cdr>,
+    /// Refusals that are not acknowledged; of a call that is over.
+    pub refusals: Option<Lingering>,
+}
+
+impl Parted {
+    /// `None`: nothing is left.
+    fn octets(&self, now: Instant) -> Result<Option<Bytes>, NotWritten> {
+        if self.unwritten.is_empty() && self.refusals.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(ages::at(now, || rmp_serde::to_vec_named(self))?.into()))
+    }
 }
 
 impl Switch {
@@ -180,10 +200,24 @@ pub(crate) fn keep(switch: &mut Switch, t: &Turn<'_>) {
 
 /// Writes what has changed of a call; `false`: there is no room for it.
 fn keep_call(kept: &mut Kept, switch: &mut Switch, t: &Turn<'_>, call: CallId) -> Result<bool, NotWritten> {
+    let mut parted = Parted { unwritten: switch.common.world.history.unwritten(call), refusals: None };
+    kept.octets.clear();
     let Some(of_id) = switch.calls.get(call) else {
         kept.with_programs.remove(&call);
-        return Ok(kept.store.keep(call, None));
+        parted.refusals = kept.unanswered.get(&call).and_then(|usages| t.sip.unacknowledged(usages));
+        let Some(octets) = parted.octets(t.now)? else {
+            kept.unanswered.remove(&call);
+            return Ok(kept.store.keep(call, None));
+        };
+        if parted.refusals.is_some() {
+            kept.is_refused(t.now, call);
+        }
+        rmp_serde::encode::write(&mut kept.octets, &Piece::of_over(octets))?;
+        let written =
+            WrittenCall { octets: &kept.octets, goes_on: false, endpoints: Vec::new(), media_changes: true };
+        return Ok(kept.store.keep(call, Some(written)));
     };
+    let parted = parted.octets(t.now)?;
     let endpoints = of_id.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
     let is_up = of_id.answered_at.is_some();
     let has_program = kept.with_programs.contains_key(&call);
@@ -192,9 +226,9 @@ fn keep_call(kept: &mut Kept, switch: &mut Switch, t: &Turn<'_>, call: CallId) -
     if is_up && pages.as_mut().is_some_and(|pages| pages.first_up()) {
         kept.is_up(t.now, call);
     }
-    kept.octets.clear();
     let goes_on = match pages.and_then(|pages| pages.piece(t.now, &mut kept.begun)) {
         Some(piece) => {
+            let piece = Piece { parted, ..piece };
             rmp_serde::encode::write(&mut kept.octets, &piece)?;
             piece.head.is_none()
         }
@@ -204,7 +238,7 @@ fn keep_call(kept: &mut Kept, switch: &mut Switch, t: &Turn<'_>, call: CallId) -
                 Some(pages) => pages.head(t.now, &mut kept.begun, value),
                 None => Piece::of_value(value),
             };
-            rmp_serde::encode::write(&mut kept.octets, &piece)?;
+            rmp_serde::encode::write(&mut kept.octets, &Piece { parted, ..piece })?;
             false
         }
     };

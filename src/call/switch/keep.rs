@@ -1,18 +1,21 @@
 //! Where calls are written at the end of each turn in which they have changed, for the process after this one: what
 //! their journals have more, or, where that cannot be run again or would be long, the calls as they are.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::CallId;
 use crate::application::AppId;
 use crate::controller::EndpointId;
 use crate::journal::pieces::Begun;
+use b2b_sip::endpoint::UsageId;
 
 /// How long a call is up before it is written as it is.
 const GROWN_UP: Duration = Duration::from_secs(5);
 /// The time between two of them.
 const APART: Duration = Duration::from_millis(5);
+/// When it is looked whether a refusal is acknowledged.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Where calls are written for the process after this one.
 pub trait CallStore: Send {
@@ -48,6 +51,10 @@ pub(crate) struct Kept {
     young: VecDeque<(Instant, CallId)>,
     /// The next of them is not written before.
     not_before: Option<Instant>,
+    /// Dialogs of callers that were never answered, by calls: a refusal may have to be repeated.
+    pub unanswered: HashMap<CallId, Vec<UsageId>>,
+    /// When it is looked whether refusals of calls that are over are acknowledged.
+    refused: BTreeSet<(Instant, CallId)>,
     pub begun: Begun,
     /// Of the latest piece.
     pub octets: Vec<u8>,
@@ -65,6 +72,8 @@ impl Kept {
             with_programs,
             young,
             not_before: None,
+            unanswered: HashMap::new(),
+            refused: BTreeSet::new(),
             begun,
             octets,
         }
@@ -75,16 +84,36 @@ impl Kept {
         self.young.push_back((now + GROWN_UP, call));
     }
 
-    /// When the next call has to be written as it is.
+    /// When the next call has to be written.
     pub fn next(&self) -> Option<Instant> {
+        let young = self.next_young().into_iter();
+        young.chain(self.refused.first().map(|(at, _)| *at)).min()
+    }
+
+    fn next_young(&self) -> Option<Instant> {
         let (at, _) = self.young.front()?;
         Some(self.not_before.map_or(*at, |not_before| not_before.max(*at)))
+    }
+
+    /// A call is over, and what its caller was told is not acknowledged: it is looked again later.
+    pub fn is_refused(&mut self, now: Instant, call: CallId) {
+        if !self.refused.iter().any(|(_, it)| *it == call) {
+            self.refused.insert((now + SOON, call));
+        }
+    }
+
+    /// Looks again which refusals are acknowledged.
+    pub fn look_again(&mut self, now: Instant) {
+        while let Some((_, call)) = self.refused.first().copied().filter(|(at, _)| *at <= now) {
+            self.refused.pop_first();
+            self.changes(call, true);
+        }
     }
 
     /// Writes a call as it is in this turn that has been up for long enough: so there is little to be run again, and if
     /// that fails, the call goes on as it was. One at a time, so that a thousand of an age are no burden.
     pub fn grow_up(&mut self, now: Instant) {
-        if self.next().is_some_and(|at| at <= now)
+        if self.next_young().is_some_and(|at| at <= now)
             && let Some((_, call)) = self.young.pop_front()
         {
             self.changes(call, false);

@@ -168,7 +168,10 @@ impl Switch {
         }
         self.wake(t);
         self.common.wake_applications(t);
-        self.common.kept.iter_mut().for_each(|kept| kept.grow_up(t.now));
+        if let Some(kept) = &mut self.common.kept {
+            kept.grow_up(t.now);
+            kept.look_again(t.now);
+        }
         while let Some((at, id)) = self.common.timers.pop_due(t.now) {
             let Some(call) = self.calls.get_mut(id) else { continue };
             if !call.queued.matches(at) {

@@ -19,7 +19,7 @@ use crate::service::Watched;
 use crate::service::command::{Command, Reply, read_replies, write_replies};
 use crate::switch::Switch;
 use crate::switch::calls::Generations;
-use crate::switch::export::{NotWritten, Octets, VERSION};
+use crate::switch::export::{NotWritten, Octets, Parted, VERSION};
 use crate::switch::keep::{CallStore, Kept};
 use crate::switch::replay::nobody::nobody;
 use crate::switch::replay::run::{Run, SLACK};
@@ -132,27 +132,19 @@ impl Surviving {
             t.sip.tell_ahead();
         }
         for Survivor { call, pieces, endpoints, ends } in calls {
-            match (switch.take_in_pieces(t, call, &pieces, &endpoints), ends) {
-                (Ok(calls), None) => {
-                    // Their endpoints have other numbers here.
-                    if let Some(kept) = &mut switch.common.kept {
-                        calls.iter().for_each(|call| kept.changes(*call, false));
-                        kept.media_changes();
-                    }
-                }
-                (Ok(calls), Some(why)) => {
-                    let of_calls = calls.iter().filter_map(|call| switch.calls.get(*call));
-                    let legs: Vec<_> = of_calls.flat_map(|it| it.legs.ids()).collect();
-                    for leg in legs {
-                        switch.input(t, leg, CallInput::MediaLost { leg, reason: why.clone() });
-                        switch.carry_out(t);
-                    }
-                }
-                (Err(error), _) => {
-                    tracing::error!("call {} of the process before does not go on: {error}", call.0);
-                    for endpoint in endpoints.values() {
-                        switch.common.world.parts.controller.release_endpoint(*endpoint);
-                    }
+            let (Parted { unwritten, refusals }, is_over) = parted(&pieces);
+            if let Some(refusals) = refusals {
+                t.sip.take_in_lingering(t.now, refusals);
+            }
+            if is_over {
+                switch.common.kept.iter_mut().for_each(|kept| kept.changes(call, false));
+            } else {
+                switch.take_up(t, Survivor { call, pieces, endpoints, ends });
+            }
+            for record in unwritten {
+                // A leg that goes on has ended in a part of the journal that cannot be run again.
+                if switch.calls.leg(record.leg).is_none_or(|leg| leg.call != record.call) {
+                    switch.common.hand_over(record);
                 }
             }
         }
@@ -161,6 +153,33 @@ impl Surviving {
 }
 
 impl Switch {
+    /// Has a call go on, or ends it.
+    fn take_up(&mut self, t: &mut Turn<'_>, Survivor { call, pieces, endpoints, ends }: Survivor) {
+        match (self.take_in_pieces(t, call, &pieces, &endpoints), ends) {
+            (Ok(calls), None) => {
+                // Their endpoints have other numbers here.
+                if let Some(kept) = &mut self.common.kept {
+                    calls.iter().for_each(|call| kept.changes(*call, false));
+                    kept.media_changes();
+                }
+            }
+            (Ok(calls), Some(why)) => {
+                let of_calls = calls.iter().filter_map(|call| self.calls.get(*call));
+                let legs: Vec<_> = of_calls.flat_map(|it| it.legs.ids()).collect();
+                for leg in legs {
+                    self.input(t, leg, CallInput::MediaLost { leg, reason: why.clone() });
+                    self.carry_out(t);
+                }
+            }
+            (Err(error), _) => {
+                tracing::error!("call {} of the process before does not go on: {error}", call.0);
+                for endpoint in endpoints.values() {
+                    self.common.world.parts.controller.release_endpoint(*endpoint);
+                }
+            }
+        }
+    }
+
     /// Takes in a call that was kept in pieces. If what its journal has cannot be run again, it goes on as it was last
     /// written.
     fn take_in_pieces(
@@ -217,6 +236,16 @@ impl Switch {
         run.endpoint.swap_udp(t.sip);
         octets
     }
+}
+
+/// What is left of legs of a call that are over, and whether there is nothing else of it.
+fn parted(pieces: &[KeptPiece]) -> (Parted, bool) {
+    // What cannot be read is told by who reads the call.
+    let read =
+        |piece: &KeptPiece| Some((piece.written, rmp_serde::from_slice::<ReadPiece>(&piece.octets).ok()?));
+    let Some((written, last)) = pieces.last().and_then(read) else { return Default::default() };
+    let parted = last.parted.and_then(|octets| ages::at(written, || rmp_serde::from_slice(&octets)).ok());
+    (parted.unwrap_or_default(), pieces.len() == 1 && last.head.is_none())
 }
 
 /// The last piece that has the call itself.

@@ -16,7 +16,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::LegId;
 use crate::bridge_fsm::Direction;
@@ -79,7 +79,7 @@ pub struct CallFacts {
 }
 
 /// The outcome for the audio.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(as = AudioVerdict))]
 #[serde(rename_all = "snake_case")]

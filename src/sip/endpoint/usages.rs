@@ -274,6 +274,13 @@ impl Endpoint {
         }
     }
 
+    /// The refusals of INVITEs of these usages, which may be over, that are not acknowledged; `None`: all are.
+    pub fn unacknowledged(&self, usages: &[UsageId]) -> Option<Lingering> {
+        let servers: Vec<_> = usages.iter().flat_map(|it| self.servers.written_unacknowledged(*it)).collect();
+        let of = |servers| Lingering { clients: Vec::new(), servers, last_request: self.last_request };
+        (!servers.is_empty()).then(|| of(servers))
+    }
+
     /// Takes in transactions that belong to no usage. Returns the old and the new ids of requests to us.
     pub fn take_in_lingering(
         &mut self,

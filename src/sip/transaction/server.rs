@@ -301,6 +301,13 @@ impl ServerTransactions {
         written(slots.filter_map(|slot| Some((*slot, self.slab.get(*slot as usize)?))))
     }
 
+    /// The refusals of a call that may be over which are not acknowledged, as they are written.
+    pub fn written_unacknowledged(&self, usage: UsageId) -> Vec<WrittenServer> {
+        let mut refusals = self.written_of(usage);
+        refusals.retain(|it| matches!(it.machine, Machine::Invite(invite_server::State::Completed)));
+        refusals
+    }
+
     /// Adds a transaction that was written to this call, or to none, under a new id.
     pub fn take_in(
         &mut self,

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::call_fsm::CallDirection;
+use crate::cdr::Cdr;
 use crate::controller::{EndpointId, EndpointStats, MediaController, MediaError, MediaFuture, Verb};
 use crate::handler::Party;
 use crate::history::Outcome as Settled;
@@ -200,7 +202,11 @@ impl Common {
                 history.leg(call, leg, &call_id, None);
                 history.is_of(call, leg, &name);
             }
-            Note::LegOver { leg, record } => {
+            Note::LegOver { leg, usage, record } => {
+                let is_unanswered = record.answered.is_none() && record.direction == CallDirection::Inbound;
+                if let (Some(kept), Some(usage)) = (&mut self.kept, usage.filter(|_| is_unanswered)) {
+                    kept.unanswered.entry(call).or_default().push(usage);
+                }
                 history.by_gateway(call, leg, record.gateway.as_deref());
                 let record = self.world.parts.records.is_some().then_some(record);
                 history.leg_over(call, leg, record, t.now);
@@ -374,17 +380,21 @@ impl Common {
     pub(crate) fn settle_history(&mut self, t: Moment) {
         while let Some(outcome) = self.world.history.poll() {
             match outcome {
-                Settled::Record(record) => {
-                    if let Some(sink) = &mut self.world.parts.records {
-                        sink(*record);
-                    }
-                }
+                Settled::Record(record) => self.hand_over(*record),
                 Settled::News(event) => {
                     if let Some(bus) = &self.world.parts.bus {
                         bus.publish(t.wall, event);
                     }
                 }
             }
+        }
+    }
+
+    /// Has a record written, which the process after this one is not to do again.
+    pub(crate) fn hand_over(&mut self, record: Cdr) {
+        self.kept.iter_mut().for_each(|kept| kept.changes(record.call, true));
+        if let Some(sink) = &mut self.world.parts.records {
+            sink(record);
         }
     }
 

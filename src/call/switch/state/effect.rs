@@ -178,7 +178,7 @@ pub(crate) enum Note {
     /// A leg. `name`: its party as people call it; `party`: its URI, where it has called.
     Leg { leg: LegId, call_id: Bytes, name: String, party: Option<String> },
     /// The record of a leg that is over.
-    LegOver { leg: LegId, record: Box<Cdr> },
+    LegOver { leg: LegId, usage: Option<UsageId>, record: Box<Cdr> },
     /// A bridge begins.
     Talk { bridge: BridgeId, legs: [LegId; 2] },
     /// A bridge is over, by the party of this leg.

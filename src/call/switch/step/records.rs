@@ -478,7 +478,7 @@ impl CallStep<'_> {
             verstat: beginning.verstat,
             diverted_by: diverted.map(|it| it.user.as_deref().unwrap_or(&it.number).to_owned()),
         };
-        self.note(Note::LegOver { leg: id, record: Box::new(record) });
+        self.note(Note::LegOver { leg: id, usage: leg.usage, record: Box::new(record) });
     }
 
     /// Records the end of a bridge, with the present counters of its legs that continue.

@@ -203,7 +203,7 @@ impl Alone {
             }
             Effect::Release { endpoint, .. } => self.see(format!("Release {}", endpoint.0)),
             Effect::Tell(event) => self.events.push(event),
-            Effect::Note { note: Note::LegOver { leg, record }, .. } => {
+            Effect::Note { note: Note::LegOver { leg, record, .. }, .. } => {
                 self.see(format!("record of {}: {:?}", leg.0, record.ending.by));
             }
             Effect::AskHandlers(asked) => {

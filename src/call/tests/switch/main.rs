@@ -23,6 +23,7 @@ mod missed;
 mod moved;
 mod news;
 mod pacing;
+mod parted;
 mod pending_offers;
 mod reliable;
 mod replacing;
