@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::tasks::Tasks;
 use super::{FakeMedia, Harness, Rows, SwitchConfig, SwitchCounters, Turn};
 use b2b_call::cdr::Cdr;
-use b2b_call::controller::{EndpointId, MediaEvent, Member};
+use b2b_call::controller::{EndpointId, Member};
 use b2b_call::handler::ApplicationHandler;
 use b2b_call::service::CallService;
 use b2b_call::switch::keep::{CallStore, WrittenCall};
@@ -39,6 +39,8 @@ pub struct Left {
     pub members: BTreeMap<LegId, Member>,
     /// The legs that heard music.
     pub music: Vec<LegId>,
+    /// The branches whose INVITEs were delayed.
+    pub delayed: Vec<LegId>,
 }
 
 /// A call as it was kept.
@@ -210,10 +212,6 @@ impl Harness {
             return;
         }
         let turn = &mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
-        // A record waits for the last counters of its media, and is not kept meanwhile.
-        while let Some((endpoint, stats)) = self.media.poll_closed() {
-            self.switch.media_event(turn, MediaEvent::Closed { endpoint, stats: Box::new(stats) });
-        }
         self.switch.step_applications(turn);
         self.lives.is_ahead = self.endpoint.has_events();
         match self.lives.doom {
@@ -240,7 +238,7 @@ impl Harness {
         let counters = self.counters_of_all();
         self.lives.counters = counters;
         let (calls, members, music) = (self.snapshot(), self.members(), self.with_music());
-        self.lives.left = Some(Left { calls, members, music });
+        self.lives.left = Some(Left { calls, members, music, delayed: self.delayed() });
     }
 
     /// The answered legs, by their endpoints.
@@ -255,6 +253,11 @@ impl Harness {
         let (rooms, legs) = (self.media.rooms(), self.of_endpoints());
         let members = rooms.iter().flat_map(|(_, room)| &room.members);
         members.filter_map(|(endpoint, member)| Some((*legs.get(endpoint)?, *member))).collect()
+    }
+
+    /// The branches whose INVITEs are delayed, in the order of their turns.
+    pub fn delayed(&self) -> Vec<LegId> {
+        self.switch.delayed()
     }
 
     /// The answered legs that hear music.

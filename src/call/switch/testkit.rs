@@ -48,6 +48,11 @@ impl Switch {
         true
     }
 
+    /// The branches whose INVITEs are delayed, in the order of their turns.
+    pub fn delayed(&self) -> Vec<LegId> {
+        self.common.sleepers.branches().into_iter().map(|it| it.leg).collect()
+    }
+
     /// The media endpoint of an answered leg.
     pub fn endpoint_of(&self, leg: LegId) -> Option<EndpointId> {
         self.calls.leg(leg).filter(|it| it.is_up())?.media.endpoint

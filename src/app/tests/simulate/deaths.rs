@@ -53,9 +53,6 @@ pub fn plan(seed: u64) -> Vec<Death> {
     (0..count).map(death).collect()
 }
 
-/// For how long a record may wait after the last message of its dialog.
-const WAITS: Duration = Duration::from_secs(5);
-
 /// A web server that takes orders; it outlives the calls' server.
 #[derive(Clone, Default)]
 pub struct Shop(Arc<Mutex<Orders>>);
@@ -179,19 +176,10 @@ impl Deaths {
     pub fn at_the_end(&self, wire: &[Sent], records: &[Cdr]) {
         assert_eq!(self.shop.with(|it| it.again), None, "an order that was not answered is made again");
         assert_eq!(self.channels.all(), [], "channels are held");
-        let mut of: HashMap<&str, Vec<bool>> = HashMap::new();
-        for record in records {
-            of.entry(&record.sip_call_id).or_default().push(record.answered.is_some());
-        }
-        // A refusal that has not left comes again, to the INVITE that comes again.
-        let twice = of.iter().find(|(_, answered)| answered.iter().filter(|it| **it).count() > 1);
-        assert_eq!(twice, None, "records of one dialog");
-        let without = wire::dialogs(wire, ours());
-        let mut without = without.into_iter().filter(|(id, end)| {
-            // A record that waits for the last counters of its media, or for a recording, is not kept.
-            let is_lost = self.times.iter().any(|at| (*end..*end + WAITS).contains(at));
-            !of.contains_key(id.as_str()) && !is_lost
-        });
+        let mut of = HashSet::new();
+        let twice = records.iter().find(|it| !of.insert(it.sip_call_id.as_str()));
+        assert_eq!(twice, None, "another record of a dialog");
+        let mut without = wire::dialogs(wire, ours()).into_iter().filter(|id| !of.contains(id.as_str()));
         assert_eq!(without.next(), None, "a dialog without a record");
     }
 }
@@ -258,6 +246,11 @@ impl World {
     }
 
     fn is_as_it_was(&self, left: &Left) {
+        let here = self.harness.snapshot();
+        let is_here = |leg: &LegId| here.iter().flat_map(|it| &it.legs).any(|it| it.leg == *leg);
+        let [before, delayed] = [left.delayed.clone(), self.harness.delayed()]
+            .map(|legs| legs.into_iter().filter(is_here).collect::<Vec<_>>());
+        assert_eq!(delayed, before, "branches whose INVITEs are delayed");
         let calls: HashMap<CallId, CallSnapshot> =
             self.harness.snapshot().into_iter().map(|it| (it.call, it)).collect();
         for before in &left.calls {

@@ -114,8 +114,13 @@ impl World {
         let Some((_, status, early, reliable)) = phone.rings else { return };
         let body = early.then(|| Body::sdp(SESSION));
         let now = self.harness.now();
-        let _ =
-            self.harness.endpoint(party).reply(now, usage, Reply { reliable, body, ..Reply::status(status) });
+        let reply = Reply { reliable, body, ..Reply::status(status) };
+        let said = self.harness.endpoint(party).reply(now, usage, reply);
+        // It says so again, without an answer that it has given.
+        if said.is_ok() && reliable && self.deaths.is_some() {
+            self.ringing[n].2.rings = Some((0, if status == 180 { 183 } else { 180 }, false, true));
+            self.later(300, Due::Ring(n));
+        }
     }
 
     pub fn decide(&mut self, n: usize) {

@@ -2,7 +2,6 @@
 //! to the party's address, and presents the required credentials.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use b2b_testkit::Sent;
 
@@ -79,18 +78,15 @@ pub fn invited(wire: &[Sent], ours: std::net::SocketAddr) -> usize {
     wire.iter().filter(|sent| sent.from == ours).filter_map(of).collect::<HashSet<_>>().len()
 }
 
-/// The Call-IDs for which the switch has sent an INVITE, or a 2xx to one, with the times of their last messages.
-pub fn dialogs(wire: &[Sent], ours: std::net::SocketAddr) -> HashMap<String, Duration> {
-    let mut dialogs = HashMap::new();
-    for sent in wire {
-        let Some(it) = std::str::from_utf8(&sent.data).ok().and_then(seen) else { continue };
+/// The Call-IDs for which the switch has sent an INVITE, or a 2xx to one.
+pub fn dialogs(wire: &[Sent], ours: std::net::SocketAddr) -> HashSet<String> {
+    let of = |sent: &Sent| {
+        let it = std::str::from_utf8(&sent.data).ok().and_then(seen)?;
         let invites = it.line.starts_with("INVITE ") && !it.is_inside;
         let accepts = it.line.starts_with("SIP/2.0 2") && it.cseq.ends_with("INVITE");
-        if sent.from == ours && (invites || accepts) || dialogs.contains_key(it.call_id) {
-            dialogs.insert(it.call_id.to_owned(), sent.at);
-        }
-    }
-    dialogs
+        (invites || accepts).then(|| it.call_id.to_owned())
+    };
+    wire.iter().filter(|sent| sent.from == ours).filter_map(of).collect()
 }
 
 /// The first violation, and its explanation.

@@ -11,10 +11,11 @@ use rand::RngExt;
 use b2b_call::bus::{Received, Subscriber};
 use b2b_call::channels::Channels;
 use b2b_call::controller::MediaEvent;
+use b2b_call::leg_fsm::LegState;
 use b2b_call::recording::RecordingRules;
 use b2b_call::service::DialRequest;
-use b2b_call::switch::SwitchConfig;
 use b2b_call::switch::admission::AdmissionControl;
+use b2b_call::switch::{CallSnapshot, LegSnapshot, SwitchConfig};
 use b2b_call::{CallId, LegId};
 use b2b_testkit::{
     Body, Counted, Harness, Invite, Network, PartyId, Passwords, Rows, SESSION, Sent, UsageId,
@@ -86,6 +87,8 @@ pub enum Due {
     Look,
     /// The server is about to die: index in the plan.
     Die(usize),
+    /// Checks that nobody is left beside a bridge.
+    LooksBeside,
     Deadline,
 }
 
@@ -96,6 +99,17 @@ pub struct Ends {
     pub callee: Option<(PartyId, UsageId)>,
     pub consults: Option<(PartyId, UsageId)>,
     pub is_up: bool,
+}
+
+/// What the last checks have seen.
+#[derive(Default)]
+struct Looked {
+    /// Calls that were silent.
+    silent: Vec<CallId>,
+    /// Calls in a transfer, although all their legs were answered.
+    stuck: Vec<CallId>,
+    /// Legs beside the bridges of their calls.
+    beside: Vec<LegId>,
 }
 
 pub struct World {
@@ -116,10 +130,7 @@ pub struct World {
     pub is_dead: bool,
     /// How often each party has moved.
     pub moves: Vec<usize>,
-    /// Calls that were silent at the last check.
-    silent: Vec<CallId>,
-    /// Calls that were in a transfer at the last check, although all their legs were answered.
-    stuck: Vec<CallId>,
+    looked: Looked,
     /// Subscribed if events are printed.
     events: Option<Subscriber>,
     traced: usize,
@@ -187,6 +198,10 @@ impl World {
         if faults {
             harness.media().fail(it.random_range(0.005..0.05), which.seed);
         }
+        // Records wait in vain for the last counters of media.
+        if which.deaths && it.random_range(0..4) == 0 {
+            harness.media().say_nothing();
+        }
         let events = which.traces.then(|| harness.bus().subscribe());
         let deaths = shop.map(|shop| Deaths::new(&mut harness, queues, uris, shop, channels, which.seed));
         World {
@@ -203,8 +218,7 @@ impl World {
             newcomers: Vec::new(),
             is_dead: false,
             moves: vec![0; PARTIES],
-            silent: Vec::new(),
-            stuck: Vec::new(),
+            looked: Looked::default(),
             events,
             traced: 0,
             was_idle: false,
@@ -235,6 +249,7 @@ impl World {
             self.later(at, Due::Look);
         }
         self.later(DEADLINE, Due::Deadline);
+        self.later(5_000, Due::LooksBeside);
         let deaths: Vec<u64> = self.deaths.iter().flat_map(|it| &it.plan).map(|death| death.at).collect();
         for (n, at) in deaths.into_iter().enumerate() {
             self.later(at, Due::Die(n));
@@ -259,7 +274,10 @@ impl World {
             self.react();
             // Every party is finished, so the remaining time is skipped.
             if self.is_quiet()
-                && self.due.iter().all(|it| matches!(it.0.2, Due::Look | Due::Die(_) | Due::Deadline))
+                && self
+                    .due
+                    .iter()
+                    .all(|it| matches!(it.0.2, Due::Look | Due::LooksBeside | Due::Die(_) | Due::Deadline))
             {
                 self.due.clear();
             }
@@ -304,6 +322,7 @@ impl World {
             }
             Due::Look => self.look(),
             Due::Die(n) => self.dies(*n),
+            Due::LooksBeside => self.looks_beside(),
             Due::Deadline => {
                 self.harness.dies_no_more();
                 for party in self.parties.clone() {
@@ -366,6 +385,29 @@ impl World {
         }
     }
 
+    /// Checks that a party that was transferred away is not kept: it has two seconds to end its call itself.
+    fn looks_beside(&mut self) {
+        let beside = |call: &CallSnapshot| {
+            let bridge = call.bridge.as_ref()?;
+            let is_beside = |it: &&LegSnapshot| {
+                it.state == LegState::Answered && it.leg != bridge.a && it.leg != bridge.b
+            };
+            call.legs.iter().find(is_beside).map(|it| it.leg)
+        };
+        let calls = self.harness.snapshot();
+        let beside: Vec<LegId> = calls
+            .iter()
+            .filter(|it| it.dialling.is_none() && it.application.is_none())
+            .filter_map(beside)
+            .collect();
+        let twice = beside.iter().find(|leg| self.looked.beside.contains(leg));
+        assert_eq!(twice, None, "this leg is beside the bridge of its call");
+        self.looked.beside = beside;
+        if self.at() < DEADLINE {
+            self.later(5_000, Due::LooksBeside);
+        }
+    }
+
     pub fn is_traced(&self) -> bool {
         self.events.is_some()
     }
@@ -422,9 +464,9 @@ impl World {
         };
         let stuck: Vec<CallId> =
             self.harness.snapshot().iter().filter(|it| is_stuck(it)).map(|it| it.call).collect();
-        let twice = stuck.iter().find(|call| self.stuck.contains(call));
+        let twice = stuck.iter().find(|call| self.looked.stuck.contains(call));
         assert_eq!(twice, None, "this call is in a transfer to nobody");
-        self.stuck = stuck;
+        self.looked.stuck = stuck;
         if self.faults {
             return;
         }
@@ -440,9 +482,9 @@ impl World {
             (!is_joined).then_some(call.call)
         };
         let silent: Vec<CallId> = self.harness.snapshot().iter().filter_map(apart).collect();
-        let twice = silent.iter().find(|call| self.silent.contains(call));
+        let twice = silent.iter().find(|call| self.looked.silent.contains(call));
         assert_eq!(twice, None, "the parties of this call are joined and hear nothing");
-        self.silent = silent;
+        self.looked.silent = silent;
     }
 }
 
