@@ -10,6 +10,7 @@
 //! - `rtp_timeout`: when calls without audio end
 //! - `metrics`: counters of a UA, and the metrics line of every role
 //! - `logging`: log lines (feature `logging`)
+//! - `stepping`: what a process works on, for the one after it
 //! - `util`: exit codes, files, clocks, secrets
 
 pub mod ages;
@@ -23,4 +24,5 @@ pub mod logging;
 pub mod metrics;
 pub mod numbers;
 pub mod rtp_timeout;
+pub mod stepping;
 pub mod util;

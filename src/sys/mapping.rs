@@ -6,8 +6,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use nix::libc;
+
+use b2b_base::stepping::Outlives;
 
 /// Why a file is not mapped.
 #[derive(Debug, thiserror::Error)]
@@ -26,16 +30,32 @@ pub enum MappingError {
 /// A mapped file. No other process has it: it is locked.
 #[derive(Debug)]
 pub struct Mapping {
+    mapped: Arc<Mapped>,
+    /// The octets of it that are not in [`Words`].
+    len: usize,
+}
+
+/// The last words of a mapped file, which threads share.
+#[derive(Debug)]
+pub struct Words {
+    mapped: Arc<Mapped>,
+    /// Where they begin.
+    at: usize,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Mapped {
     /// Its lock.
     _file: File,
     begin: NonNull<u8>,
     len: usize,
 }
 
-// SAFETY: the memory belongs to the value alone, as that of a `Box<[u8]>` does.
-unsafe impl Send for Mapping {}
-// SAFETY: it changes through `&mut` only.
-unsafe impl Sync for Mapping {}
+// SAFETY: its owners divide the memory: it is changed through the `&mut` of one, or word by word.
+unsafe impl Send for Mapped {}
+// SAFETY: as above.
+unsafe impl Sync for Mapped {}
 
 impl Mapping {
     /// Maps this many octets of a file, more than none. A new one is made with mode 0600 and zeros, and its blocks are
@@ -75,23 +95,41 @@ impl Mapping {
             return Err(io::Error::last_os_error().into());
         }
         let begin = NonNull::new(begin.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
-        Ok(Mapping { _file: file, begin, len: len.max(1) })
+        let mapped = Arc::new(Mapped { _file: file, begin, len: len.max(1) });
+        Ok(Mapping { mapped, len: len.max(1) })
+    }
+
+    /// Takes off so many of its last words, or as many as there are.
+    pub fn words(&mut self, count: usize) -> Words {
+        let count = count.min(self.len / size_of::<AtomicU64>());
+        // A page begins at a multiple of every alignment.
+        let at =
+            (self.len - count * size_of::<AtomicU64>()) / align_of::<AtomicU64>() * align_of::<AtomicU64>();
+        self.len = at;
+        Words { mapped: self.mapped.clone(), at, count }
     }
 
     /// The octets.
     pub fn octets(&self) -> &[u8] {
         // SAFETY: the mapping has this many, and nobody else changes them while it is locked.
-        unsafe { std::slice::from_raw_parts(self.begin.as_ptr(), self.len) }
+        unsafe { std::slice::from_raw_parts(self.mapped.begin.as_ptr(), self.len) }
     }
 
     /// The octets, to be written.
     pub fn octets_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and `self` is borrowed alone.
-        unsafe { std::slice::from_raw_parts_mut(self.begin.as_ptr(), self.len) }
+        unsafe { std::slice::from_raw_parts_mut(self.mapped.begin.as_ptr(), self.len) }
     }
 }
 
-impl Drop for Mapping {
+impl Outlives for Words {
+    fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping has them, from a multiple of their alignment on, and they belong to this value alone.
+        unsafe { std::slice::from_raw_parts(self.mapped.begin.add(self.at).cast().as_ptr(), self.count) }
+    }
+}
+
+impl Drop for Mapped {
     fn drop(&mut self) {
         // SAFETY: the mapping of `open`, which no slice has outlived.
         unsafe { libc::munmap(self.begin.as_ptr().cast(), self.len) };
@@ -113,9 +151,14 @@ mod tests {
         assert!(mapping.octets().iter().all(|octet| *octet == 0));
         mapping.octets_mut()[4_990..].fill(7);
         assert!(matches!(Mapping::open(&path, 5_000), Err(MappingError::Taken)));
+        let words = mapping.words(2);
+        words.words()[1].store(u64::from_ne_bytes([9; 8]), std::sync::atomic::Ordering::Relaxed);
+        assert_eq!((mapping.octets().len(), mapping.octets()[4_983]), (4_984, 0));
         drop(mapping);
+        assert!(matches!(Mapping::open(&path, 5_000), Err(MappingError::Taken)), "its words are in use");
+        drop(words);
         let again = Mapping::open(&path, 9_000).unwrap();
-        assert_eq!((&again.octets()[4_988..4_992], again.octets().len()), (&[0, 0, 7, 7][..], 9_000));
+        assert_eq!((&again.octets()[4_990..4_994], again.octets().len()), (&[7, 7, 9, 9][..], 9_000));
         drop(again);
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
         assert!(matches!(Mapping::open(&path, 5_000), Err(MappingError::Open)));

@@ -29,12 +29,15 @@ pub fn counts() -> impl Iterator<Item = (&'static str, u64)> {
 }
 
 /// Panics on purpose, in debug builds only, to test the consequences of a panic: if
-/// `B2B_PANIC` names this place and the octets end with `panic`.
+/// `B2B_PANIC` names this place and the octets end with `panic`; or aborts, if they end with `abort`.
 #[inline]
 pub fn on_purpose(_place: &str, _octets: &[u8]) {
     #[cfg(debug_assertions)]
-    if _octets.ends_with(b"panic") && std::env::var_os("B2B_PANIC").is_some_and(|it| it == _place) {
-        panic!("on purpose");
+    if (_octets.ends_with(b"panic") || _octets.ends_with(b"abort"))
+        && std::env::var_os("B2B_PANIC").is_some_and(|it| it == _place)
+    {
+        assert!(!_octets.ends_with(b"panic"), "on purpose");
+        std::process::abort();
     }
 }
 

@@ -171,6 +171,11 @@ impl Penalties {
         Failure { first, pair, source: stands }
     }
 
+    /// Bans a source for something else than a failure.
+    pub fn ban(&mut self, now: Instant, source: IpAddr) {
+        self.sources.failed(now, network(source), &self.config.strict());
+    }
+
     /// Records a success: clears the failures of this user from this source. Other pairs are
     /// not cleared, since it says nothing about attempts for another name or from elsewhere.
     pub fn succeeded(&mut self, source: IpAddr, user: &str) {

@@ -143,7 +143,7 @@ impl SipStack {
             if let Ok(flow) = self.udp_flow(index, remote) {
                 self.counters.received += 1;
                 self.trace(Direction::Received, &flow, &data);
-                self.endpoint.handle_input(now, Input::Datagram { flow, data });
+                self.take(now, source, Input::Datagram { flow, data });
                 fed = true;
             }
         }
@@ -251,7 +251,7 @@ impl SipStack {
         if let Ok(message) = &message {
             self.trace(Direction::Received, &flow, message.as_bytes());
         }
-        self.endpoint.handle_input(now, Input::Message { flow, message });
+        self.take(now, flow.remote.ip(), Input::Message { flow, message });
         true
     }
 

@@ -58,7 +58,7 @@ mod udp;
 #[cfg(feature = "tls")]
 mod unverified;
 
-pub use bans::Ban;
+pub use bans::{Ban, RefusedCall};
 pub use certified::CertifiedPeers;
 pub use limits::{NetCounters, NetLimits, ProvenBy};
 pub use listeners::{Listening, NamedListener, listener_of};

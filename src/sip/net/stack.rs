@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-use super::bans::{Ban, Bans};
+use super::bans::{Ban, Bans, RefusedCall};
 use super::budget::{Bucket, SourceBudget};
 use super::certified::CertifiedPeers;
 use super::connection::{ConnectionEvent, Halves};
@@ -33,6 +33,7 @@ use super::udp::UdpPort;
 use crate::endpoint::{ConnectId, Endpoint, Event, Flow, FlowId, Input, ResolveId, Transport};
 use crate::known::KnownSources;
 use crate::msg::Limits;
+use b2b_base::stepping::Stepping;
 
 /// Listening addresses and limits of a stack.
 #[derive(Debug, Clone)]
@@ -66,6 +67,10 @@ pub struct NetConfig {
     pub tap_all: bool,
     /// Listening sockets from a process before, and for the next one.
     pub passing: Passing,
+    /// Where it is written down which message is taken.
+    pub stepping: Option<Stepping>,
+    /// Calls whose messages are refused until then.
+    pub refused_calls: Vec<RefusedCall>,
 }
 
 impl NetConfig {
@@ -86,6 +91,8 @@ impl NetConfig {
             trace_slot: TraceSlot::default(),
             tap_all: false,
             passing: Passing::default(),
+            stepping: None,
+            refused_calls: Vec::new(),
         }
     }
 }
@@ -166,6 +173,7 @@ pub struct SipStack {
     pub(super) tap: Option<Tap>,
     pub(super) counters: NetCounters,
     pub(super) connect_error: Option<ConnectError>,
+    stepping: Option<Stepping>,
 }
 
 /// The budgets of TLS handshakes that peers begin.
@@ -280,7 +288,7 @@ impl SipStack {
                 pace: Bucket::new(now),
                 timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             },
-            bans: Bans::default(),
+            bans: Bans::of_calls(config.refused_calls),
             known: config.known,
             locals: LocalAddresses::default(),
             closing: Vec::new(),
@@ -290,6 +298,7 @@ impl SipStack {
             counters: NetCounters::default(),
             opening: HashMap::new(),
             connect_error: None,
+            stepping: config.stepping,
         })
     }
 
@@ -430,6 +439,18 @@ impl SipStack {
 
     pub(super) fn input(&mut self, input: Input) {
         self.endpoint.handle_input(Instant::now(), input);
+    }
+
+    /// Gives a message to the endpoint.
+    pub(super) fn take(&mut self, now: Instant, source: IpAddr, message: Input) {
+        let Some(stepping) = self.stepping.clone() else { return self.endpoint.handle_input(now, message) };
+        match &message {
+            Input::Datagram { data, .. } => stepping.message(source, data),
+            Input::Message { message: Ok(message), .. } => stepping.message(source, message.as_bytes()),
+            _ => stepping.message(source, &[]),
+        }
+        self.endpoint.handle_input(now, message);
+        stepping.over();
     }
 
     pub(super) fn trace(&mut self, direction: Direction, flow: &Flow, data: &Bytes) {
