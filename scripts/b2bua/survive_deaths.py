@@ -17,7 +17,7 @@ DEATHS = ["SIGKILL"] * 8 + ["panic"] * 4 + ["SIGSEGV"] * 2 + ["memory"] * 2 + ["
 # A second death comes so long after the first one, s: before, while and after calls are restored.
 AGAIN_S = (0.02, 0.2)
 # What applications tell is as before within this time, s.
-SETTLED_S = 2
+SETTLED_S = 10
 # The limit of memory for the server and a process that takes all of it, and what the latter asks for.
 LIMIT_MB, ASKED_MB = 64, 512
 GROUPS = Path("/sys/fs/cgroup")

@@ -115,6 +115,8 @@ pub enum TerminationCause {
     MediaTimeout,
     /// The media server that carried the leg's media is gone.
     MediaLost,
+    /// The server's process was lost, and its call did not go on in the next one.
+    ProcessLost,
     /// The session was not refreshed in time, or b2b's refresh failed (RFC 4028).
     SessionExpired,
     /// The peer broke the protocol inside the call: no ACK, no usable answer.
@@ -131,6 +133,7 @@ impl TerminationCause {
             TerminationCause::Failed { .. }
             | TerminationCause::MediaTimeout
             | TerminationCause::MediaLost
+            | TerminationCause::ProcessLost
             | TerminationCause::SessionExpired
             | TerminationCause::ByeUnanswered
             | TerminationCause::Protocol { .. } => LegEvent::Fail,
@@ -182,6 +185,9 @@ impl From<TerminationCause> for EndCause {
             TerminationCause::Rejected { status } => EndCause::Rejected { status },
             TerminationCause::Failed { status, reason } => EndCause::Failed { status, reason },
             TerminationCause::MediaTimeout | TerminationCause::MediaLost => EndCause::MediaTimeout,
+            TerminationCause::ProcessLost => {
+                EndCause::Failed { status: 503, reason: "the server was started again".to_owned() }
+            }
             TerminationCause::SessionExpired => EndCause::SessionExpired,
             TerminationCause::Protocol { message } => EndCause::Protocol { message },
         }

@@ -155,6 +155,22 @@ impl ServerAdmission {
         }
     }
 
+    /// A message from this source has brought down the process before: it is refused, if it is no source of the
+    /// configuration or of a registered phone.
+    pub fn has_broken(&mut self, source: IpAddr) {
+        let (now, time) = (self.now, self.settings.config.limits.ban);
+        let ban = self.settings.ban(source, now + time);
+        if ban.until.is_none() || self.parts.known.knows(now, source) {
+            return;
+        }
+        self.penalties.ban(now, source);
+        self.parts.counters.count(|it| &mut it.bans);
+        let reason = "a message from it has brought down the server".to_owned();
+        tracing::warn!("{source} is banned for {} s: {reason}", time.as_secs());
+        self.publish(Event::Banned { source, for_s: time.as_secs(), reason });
+        self.bans.push_back(ban);
+    }
+
     fn at(&mut self, now: Instant) {
         self.now = now;
         self.wall = self.clock.time_of(now);

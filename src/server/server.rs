@@ -53,7 +53,6 @@ use b2b_call::event::Event;
 use b2b_call::handler::ApplicationHandler;
 use b2b_call::service::CallService;
 use b2b_call::switch::driver::{Jobs, SwitchThread};
-use b2b_call::switch::restore::Surviving;
 use b2b_call::switch::{Switch, SwitchConfig, SwitchParts, Turn};
 use b2b_sip::endpoint::Transport;
 use b2b_sip::known::KnownSources;
@@ -167,6 +166,15 @@ impl Server {
         let last_call = ended_calls.as_ref().and_then(EndedCallStore::last_call);
         let last_call = last_call.unwrap_or_else(|| CallId::of_time(SystemTime::now()));
         let (media, media_events) = Media::start(&config).map_err(sip)?;
+        let begun = match &config.survive {
+            Some(settings) => survive::begin(settings, &media, config.limits.ban),
+            None => {
+                media.settle();
+                Ok(survive::Begun::default())
+            }
+        };
+        let survive::Begun { keeper: call_keeper, surviving, refused_call, refused_source } =
+            begun.map_err(|error| usage(error.to_string()))?;
         let admission = AdmissionParts {
             current: current.clone(),
             registrar: registrar.clone(),
@@ -177,16 +185,14 @@ impl Server {
             known: KnownSources::default(),
             certified: CertifiedPeers::default(),
         };
+        let mut own_admission =
+            ServerAdmission::new(admission.clone(), rand::random(), now, SystemTime::now());
+        refused_source.into_iter().for_each(|source| own_admission.has_broken(source));
         let parts = SwitchParts {
             controller: media.controller(),
             resolver: Arc::new(PartyTargets(current.clone())),
             handlers: handlers(&own, &desk_of_queues, &current),
-            admission: Box::new(ServerAdmission::new(
-                admission.clone(),
-                rand::random(),
-                now,
-                SystemTime::now(),
-            )),
+            admission: Box::new(own_admission),
             bus: Some(bus.clone()),
             records: records::sink(&cdr_file, ended_calls.as_ref(), &call_figures),
         };
@@ -194,18 +200,9 @@ impl Server {
         let sources = (admission.known.clone(), admission.certified.clone());
         let (seen, seen_as) = std::sync::mpsc::channel();
         let net = transports::net(&config, tls.clone(), sources, &log.trace, seen);
-        let net = NetConfig { passing, ..net };
-        let (call_keeper, surviving) = match &config.survive {
-            Some(settings) => {
-                let begun = survive::begin(settings, &media);
-                let (keeper, surviving) = begun.map_err(|error| usage(error.to_string()))?;
-                (Some(keeper), surviving)
-            }
-            None => {
-                media.settle();
-                (None, Surviving::default())
-            }
-        };
+        let stepping = surviving.stepping.clone();
+        let refused_calls = refused_call.into_iter().collect();
+        let net = NetConfig { passing, stepping, refused_calls, ..net };
         let switch = SwitchThread::start(
             net,
             signalling::endpoint(&config, &admission.known),
@@ -271,9 +268,13 @@ impl Server {
         // After the media threads, so that its descriptors are not in their tables.
         let http = config.http.as_ref().map(|http| HttpServer::start(http, api)).transpose().map_err(sip)?;
         // Last: where the start fails, the calls stay for another one.
+        let figures = call_keeper.as_ref().map(CallKeeper::figures);
         let call_keeper = call_keeper.map(CallKeeper::follow).transpose().map_err(thread)?;
         let desk = desk_of_queues.clone();
-        switch.jobs().go_on(surviving, move |calls| desk.go_on(calls));
+        switch.jobs().go_on(surviving, move |began, calls| {
+            desk.go_on(calls);
+            figures.into_iter().for_each(|figures| figures.has_taken_up(began));
+        });
         Ok(Server {
             call_keeper,
             http,

@@ -78,7 +78,7 @@ impl CallStore for Store {
         if memory.is_closed {
             return true;
         }
-        let Some(WrittenCall { octets, goes_on, endpoints, media_changes }) = written else {
+        let Some(WrittenCall { octets, goes_on, endpoints, media_changes, .. }) = written else {
             memory.calls.remove(&call);
             return true;
         };
@@ -313,10 +313,10 @@ impl Harness {
         let survivor = |(call, kept): (CallId, Kept)| {
             let own = kept.endpoints.iter().filter_map(|(it, _)| Some((*it, moved.remove(it)?)));
             let endpoints = own.collect::<HashMap<_, _>>();
-            Survivor { call, pieces: kept.pieces, endpoints, ends: None }
+            Survivor { call, pieces: kept.pieces, endpoints, ends: None, is_set_aside: false, deaths: 1 }
         };
         let calls = calls.into_iter().map(survivor).collect();
-        let surviving = Surviving { calls, store: Some(Box::new(store)) };
+        let surviving = Surviving { calls, store: Some(Box::new(store)), ..Surviving::default() };
         self.turn(|switch, t| surviving.go_on(switch, t));
         left
     }

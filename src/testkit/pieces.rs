@@ -51,7 +51,8 @@ impl Harness {
     pub fn keep_pieces(&mut self) {
         let pieces = Pieces::default();
         let turn = &mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
-        Surviving { calls: Vec::new(), store: Some(Box::new(pieces.clone())) }.go_on(&mut self.switch, turn);
+        Surviving { store: Some(Box::new(pieces.clone())), ..Surviving::default() }
+            .go_on(&mut self.switch, turn);
         self.pieces = Some(pieces);
     }
 
@@ -64,7 +65,9 @@ impl Harness {
         let new: Vec<_> =
             new.into_iter().filter_map(|call| Some((call, all.calls.get(&call)?.clone()))).collect();
         drop(all);
-        for (call, pieces) in new {
+        let here: BTreeSet<_> = self.snapshot().into_iter().map(|it| it.call).collect();
+        // Of one that is over, there may be refusals and records, which nothing runs again.
+        for (call, pieces) in new.into_iter().filter(|(call, _)| here.contains(call)) {
             let octets = |octets| KeptPiece { octets, written: now };
             let pieces: Vec<_> = pieces.into_iter().map(octets).collect();
             let turn = &mut Turn { now, wall: self.wall, sip: &mut self.endpoint };

@@ -61,7 +61,7 @@ impl Harness {
     /// From now on, the calls that have changed are written here at the end of each turn.
     pub fn keep_calls(&mut self, store: Box<dyn CallStore>) {
         let turn = &mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
-        Surviving { calls: Vec::new(), store: Some(store) }.go_on(&mut self.switch, turn);
+        Surviving { store: Some(store), ..Surviving::default() }.go_on(&mut self.switch, turn);
     }
 
     /// All calls as octets.

@@ -18,8 +18,8 @@ use crate::server_support::phone::Phone;
 use crate::server_support::{Server, configured, start_by, until};
 
 /// A server with its keeper, whose process is that of `server`. Both are killed on drop.
-struct Kept {
-    server: Server,
+pub struct Kept {
+    pub server: Server,
 }
 
 impl Drop for Kept {
@@ -32,7 +32,7 @@ impl Drop for Kept {
     }
 }
 
-fn keeper(program: &str, folder: &Path) -> Command {
+pub fn keeper(program: &str, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.args(["b2bua", "--keep", "--config"]).arg(folder.join("b2bua.toml"));
     command
@@ -44,18 +44,18 @@ fn kept(folder: tempfile::TempDir) -> Kept {
 
 impl Kept {
     /// The processes of the server so far.
-    fn servers(&self) -> Vec<Pid> {
+    pub fn servers(&self) -> Vec<Pid> {
         let lines = self.server.process.stderr();
         let pid = |line: &String| line.split("the server is process ").nth(1)?.parse().ok();
         lines.iter().filter_map(pid).map(Pid::from_raw).collect()
     }
 
-    fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         self.servers().pop().expect("a server")
     }
 
     /// Waits until the server is ready for this time.
-    fn is_ready(&self, times: usize) {
+    pub fn is_ready(&self, times: usize) {
         until("the next server", || {
             let lines = self.server.process.stdout();
             (lines.iter().filter(|line| line.starts_with("READY ")).count() >= times).then_some(())
@@ -63,7 +63,7 @@ impl Kept {
     }
 
     /// Waits for a line of the log.
-    fn says(&self, text: &str) -> String {
+    pub fn says(&self, text: &str) -> String {
         until(text, || self.server.process.stderr().into_iter().find(|line| line.contains(text)))
     }
 
@@ -80,7 +80,7 @@ impl Kept {
     }
 }
 
-fn options(from: SocketAddr, to: SocketAddr, transport: &str, call: &str) -> String {
+pub fn options(from: SocketAddr, to: SocketAddr, transport: &str, call: &str) -> String {
     format!(
         "OPTIONS sip:b2b@{to} SIP/2.0\r\nVia: SIP/2.0/{transport} {from};branch=z9hG4bK{call}\r\nMax-Forwards: 70\r\n\
          From: <sip:ann@{from}>;tag=1\r\nTo: <sip:b2b@{to}>\r\nCall-ID: {call}\r\nCSeq: 1 OPTIONS\r\n\
@@ -89,7 +89,7 @@ fn options(from: SocketAddr, to: SocketAddr, transport: &str, call: &str) -> Str
 }
 
 /// Sends OPTIONS once; what is returned waits for the answer.
-fn asked(to: SocketAddr, call: &str) -> impl FnOnce() + use<> {
+pub fn asked(to: SocketAddr, call: &str) -> impl FnOnce() + use<> {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let from = socket.local_addr().expect("an address");

@@ -45,6 +45,7 @@ mod openapi;
 mod operations;
 mod page;
 mod pending;
+mod poison;
 mod policy_matrix;
 mod policy_matrix_replaces;
 mod profiles;

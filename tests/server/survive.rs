@@ -114,6 +114,7 @@ fn a_bridged_call_goes_on_after_a_kill_and_has_one_record_a_leg() {
     });
     let records = until("the records", || Some(records(&server)).filter(|all| all.len() == 2));
     assert!(records.iter().all(|record| record["disposition"] == "ANSWERED"), "{records:?}");
+    assert!(records.iter().all(|record| record["resumed"] == 2), "{records:?}");
     // It has lasted through both restarts; each rounds to milliseconds.
     let least = u64::try_from(lasted.as_millis()).expect("a time") - 10;
     assert!(records.iter().all(|record| record["duration_ms"].as_u64() >= Some(least)), "{records:?}");
@@ -136,7 +137,8 @@ fn a_call_that_is_too_old_or_whose_port_has_gone_ends_and_others_go_on() {
     let server = start(folder);
     ann.let_go();
     bob.let_go();
-    until("the records", || Some(records(&server)).filter(|all| all.len() == 2));
+    let lost = until("the records", || Some(records(&server)).filter(|all| all.len() == 2));
+    assert!(lost.iter().all(|record| record["hangup_cause_q850"] == 41), "{lost:?}");
 
     let text = fs::read_to_string(server.folder.path().join("b2bua.toml")).expect("a configuration");
     let text = text.replace("max_age_s = 1\n", "");
@@ -226,6 +228,34 @@ fn says(ann: &Phone, to: SocketAddr, octet: u8, first: u16, seconds: u16) {
     }
 }
 
+/// The first channel of a WAV file has a second of each of these A-law octets, which were said before and after a kill, and
+/// silence in between.
+fn has_both(path: &Path, [before, after]: [u8; 2]) {
+    let wav = hound::WavReader::open(path).expect("a WAV");
+    let channels = usize::from(wav.spec().channels);
+    let samples = wav.into_samples().step_by(channels);
+    let samples: Vec<i16> = samples.map(|sample| sample.expect("a sample")).collect();
+    let value = |octet: u8| {
+        // G.711: every other bit is inverted, the first one is the sign, then come exponent and mantissa.
+        let octet = octet ^ 0x55;
+        let size = i16::from(octet & 0xf) << 4 | 8;
+        let size = match octet >> 4 & 7 {
+            0 => size,
+            exponent => (size + 0x100) << (exponent - 1),
+        };
+        if octet & 0x80 == 0 { -size } else { size }
+    };
+    let [before, after] = [before, after].map(|octet| {
+        let said = |sample: &i16| *sample == value(octet);
+        let first = samples.iter().position(said).expect("what was said");
+        (first, samples.iter().rposition(said).unwrap_or(first))
+    });
+    // A second of each is in there, and in between is silence; what came last before the kill was not written.
+    assert!(before.1 - before.0 > 8_000 && after.1 - after.0 > 16_000, "{before:?} {after:?}");
+    let gap = samples.get(before.1 + 1..after.0).expect("what was said after comes later");
+    assert!(gap.len() > 6_400 && gap.iter().filter(|it| **it != 0).count() < 400, "{}", gap.len());
+}
+
 #[test]
 fn a_message_that_is_being_left_has_what_is_said_before_and_after_a_kill() {
     let [ann, bob] = ["ann", "bob"].map(Phone::new);
@@ -250,28 +280,35 @@ fn a_message_that_is_being_left_has_what_is_said_before_and_after_a_kill() {
     says(&ann, rtp, after, 200, 3);
     ann.hang_up(&of_ann);
     let kept = until("the message", || files(&folder_of(&server, "new")).pop());
-    let mut wav = hound::WavReader::open(kept).expect("a WAV");
-    let samples: Vec<i16> = wav.samples().map(|sample| sample.expect("a sample")).collect();
-    let value = |octet: u8| {
-        // G.711: every other bit is inverted, the first one is the sign, then come exponent and mantissa.
-        let octet = octet ^ 0x55;
-        let size = i16::from(octet & 0xf) << 4 | 8;
-        let size = match octet >> 4 & 7 {
-            0 => size,
-            exponent => (size + 0x100) << (exponent - 1),
-        };
-        if octet & 0x80 == 0 { -size } else { size }
-    };
-    let [before, after] = [before, after].map(|octet| {
-        let said = |sample: &i16| *sample == value(octet);
-        let first = samples.iter().position(said).expect("what was said");
-        (first, samples.iter().rposition(said).unwrap_or(first))
-    });
-    // A second of each is in there, and in between is silence; what came last before the kill was not written.
-    assert!(before.1 - before.0 > 8_000 && after.1 - after.0 > 16_000, "{before:?} {after:?}");
-    let gap = samples.get(before.1 + 1..after.0).expect("what was said after comes later");
-    assert!(gap.len() > 6_400 && gap.iter().filter(|it| **it != 0).count() < 400, "{}", gap.len());
+    has_both(&kept, [before, after]);
     assert_eq!(records(&server).len(), 1);
+}
+
+#[test]
+fn a_recorded_call_is_recorded_in_the_same_file_after_a_kill() {
+    let [ann, bob] = ["ann", "bob"].map(Phone::new);
+    let folder = folder("127.0.79.7", &bob, "");
+    let path = folder.path().join("b2bua.toml");
+    let text = fs::read_to_string(&path).expect("a configuration");
+    let text = text.replace("[media]\n", "[recording]\nfolder = \"rec\"\n[media]\n");
+    fs::write(&path, text + "record = true\n").expect("a configuration");
+    let server = start(folder);
+    let talk = talk(&server, &ann, &bob);
+    let (before, after) = (0x11, 0x22);
+    says(&ann, talk.rtp[0], before, 0, 3);
+    written(server.folder.path(), 1, 2);
+    let server = start(killed(server));
+    says(&ann, talk.rtp[0], after, 200, 3);
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        ann.hang_up(&talk.of_ann);
+    });
+    let records = until("the records", || Some(records(&server)).filter(|all| all.len() == 2));
+    let named = records[0]["variables"]["recording"].as_str().expect("a recording");
+    assert!(!named.contains(' '), "{named}: one file");
+    let file = server.folder.path().join(named);
+    until("the whole recording", || file.exists().then_some(()));
+    has_both(&file, [before, after]);
 }
 
 #[test]

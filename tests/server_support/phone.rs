@@ -429,7 +429,8 @@ impl Phone {
         self.request_with(dialog, method, cseq, "", "");
     }
 
-    fn request_with(&self, dialog: &Dialog, method: &str, cseq: u32, more: &str, body: &str) {
+    /// Sends a request in a call; sent twice, it is a retransmission.
+    pub fn request_with(&self, dialog: &Dialog, method: &str, cseq: u32, more: &str, body: &str) {
         let at = self.sip.local_addr().expect("an address");
         let Dialog { from, to, call_id, peer } = dialog;
         let request = format!(

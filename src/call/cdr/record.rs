@@ -66,6 +66,8 @@ pub struct Cdr {
     pub diverted_by: Option<String>,
     /// The verification status of the caller's number, as a trusted gateway gives it (`verstat`).
     pub verstat: Option<String>,
+    /// How many deaths of the server's process the call has outlived.
+    pub resumed: u32,
 }
 
 /// The outcome of a leg.
@@ -137,6 +139,7 @@ impl Ending {
             T::MediaTimeout | T::MediaLost | T::SessionExpired => {
                 (None, cause::RECOVERY_ON_TIMER_EXPIRY, HangupBy::Local)
             }
+            T::ProcessLost => (None, cause::TEMPORARY_FAILURE, HangupBy::Local),
             T::Protocol { .. } => (None, cause::PROTOCOL_ERROR, HangupBy::Local),
         };
         let disposition = match status {
@@ -196,6 +199,13 @@ struct Line<'a> {
     sip_call_id: &'a str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     variables: BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "is_none")]
+    resumed: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Cdr {
@@ -235,6 +245,7 @@ impl Cdr {
             leg_id: self.leg,
             sip_call_id: &self.sip_call_id,
             variables: self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            resumed: self.resumed,
         };
         // The line has only strings, numbers and maps of strings: serialization cannot fail.
         let mut json = serde_json::to_vec(&line).unwrap_or_default();

@@ -48,6 +48,7 @@ fn cdr(leg: u64) -> Cdr {
         route: Some("out".into()),
         diverted_by: None,
         verstat: None,
+        resumed: 0,
     }
 }
 
@@ -105,6 +106,8 @@ fn every_ending_has_a_disposition_and_a_cause() {
         (T::RemoteHangup, true, inbound, (Answered, 16, Some(200), HangupBy::Remote)),
         (T::ByeUnanswered, true, inbound, (Answered, 16, Some(200), HangupBy::Local)),
         (T::MediaTimeout, true, inbound, (Answered, 102, Some(200), HangupBy::Local)),
+        (T::ProcessLost, true, inbound, (Answered, 41, Some(200), HangupBy::Local)),
+        (T::ProcessLost, false, inbound, (Failed, 41, None, HangupBy::Local)),
         (T::SessionExpired, true, inbound, (Answered, 102, Some(200), HangupBy::Local)),
         (protocol.clone(), true, inbound, (Answered, 111, Some(200), HangupBy::Local)),
         (failed(481), true, inbound, (Answered, 41, Some(200), HangupBy::Remote)),

@@ -10,14 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::convert::{endpoint_id, refused, relay_id};
 use super::embedded::EmbeddedController;
 use super::joining::Entry;
-use super::json::octets;
 use super::{AddressFamily, Bound, EndpointId, MediaError};
 use b2b_media::relay::{EndpointSnapshot, RestoreError};
 
 /// An endpoint as it is written. It has the keys of SRTP.
 #[derive(Serialize, Deserialize)]
 struct Written {
-    #[serde(with = "octets")]
     entry: Bytes,
     media: EndpointSnapshot,
 }

@@ -166,6 +166,7 @@ pub(super) fn words(cause: &TerminationCause) -> String {
         TerminationCause::Failed { status, reason } => unheard::in_words(*status, reason),
         TerminationCause::MediaTimeout => "no RTP for too long".to_owned(),
         TerminationCause::MediaLost => "its media was lost".to_owned(),
+        TerminationCause::ProcessLost => "lost with the server's process".to_owned(),
         TerminationCause::Protocol { message } => message.clone(),
         TerminationCause::SessionExpired => "the session was not refreshed".to_owned(),
     }

@@ -84,12 +84,16 @@ pub(crate) struct Rest {
     pub at: Duration,
 }
 
-impl Rest {
-    /// The journal from its last head on; `None`: there is none, only a value.
-    ///
-    /// # Errors
-    /// The pieces are damaged.
-    pub fn of(mut pieces: Vec<ReadPiece>) -> Result<Option<Rest>, JournalError> {
+/// The lines of a journal from its last head on.
+struct Lines {
+    lines: Vec<Value>,
+    value: Option<(Bytes, Duration)>,
+    at: Duration,
+}
+
+impl Lines {
+    /// `None`: there are none, only a value.
+    fn of(mut pieces: Vec<ReadPiece>) -> Result<Option<Self>, JournalError> {
         let Some(last) = pieces.iter().rposition(|piece| piece.head.is_some()) else {
             return Err(JournalError::Begin);
         };
@@ -109,12 +113,27 @@ impl Rest {
         let begin: Begin = rmp_serde::from_slice(&head.begin).map_err(|_| JournalError::Begin)?;
         let wall_us = head.began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
         let begin = Begin { wall_us: u64::try_from(wall_us).unwrap_or(u64::MAX), ..begin };
-        let first: Vec<Value> = std::iter::once(json!({ "begin": begin }))
-            .chain(flows.iter().map(|flow| json!({ "by": flow })))
-            .collect();
-        let journal = Journal::of(first.into_iter().chain(lines(&records)).map(Ok))?;
-        Ok(Some(Rest { journal, value, at }))
+        let first = std::iter::once(json!({ "begin": begin }));
+        let first = first.chain(flows.iter().map(|flow| json!({ "by": flow })));
+        Ok(Some(Lines { lines: first.chain(lines(&records)).collect(), value, at }))
     }
+}
+
+impl Rest {
+    /// The journal from its last head on; `None`: there is none, only a value.
+    ///
+    /// # Errors
+    /// The pieces are damaged.
+    pub fn of(pieces: Vec<ReadPiece>) -> Result<Option<Rest>, JournalError> {
+        let Some(Lines { lines, value, at }) = Lines::of(pieces)? else { return Ok(None) };
+        Ok(Some(Rest { journal: Journal::of(lines.into_iter().map(Ok))?, value, at }))
+    }
+}
+
+/// The journal from its last head on as text, as far as it can be read.
+pub(crate) fn text(pieces: Vec<ReadPiece>) -> String {
+    let lines = Lines::of(pieces).ok().flatten().map(|it| it.lines).unwrap_or_default();
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 fn as_octets<S: Serializer>(octets: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

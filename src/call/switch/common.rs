@@ -30,6 +30,7 @@ use crate::switch::work::sleepers::{FAR, Sleeper, Sleepers};
 use crate::switch::work::slots::Key;
 use crate::switch::work::tasks::{Came, Done, Guarded, Panicked, Task, Work, polled};
 use crate::switch::work::watchers::Watchers;
+use crate::switch::works_on::WorksOn;
 use crate::{CallId, LegId};
 use b2b_base::rtp_timeout;
 use b2b_sip::endpoint::Reply as SipReply;
@@ -136,6 +137,7 @@ pub(crate) struct Common {
     pub mirror: Option<Mirror>,
     /// Where calls are written for the process after this one.
     pub kept: Option<Kept>,
+    pub works_on: WorksOn,
     /// Messages are read.
     pub reads: bool,
     pub service: CallService,

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -248,13 +248,20 @@ impl Jobs {
         self.send(job)?.blocking_recv().ok()
     }
 
-    /// The calls of a process that has ended go on, and `back` hears of them, before any message is read. Does not wait
-    /// for it.
-    pub fn go_on(&self, surviving: Surviving, back: impl FnOnce(&[CallSnapshot]) + Send + 'static) {
-        // A thread that has ended has no calls.
-        let _ = self.send(|switch, t, _| {
-            surviving.go_on(switch, t);
-            back(&switch.snapshot(t.now));
+    /// The calls of a process that has ended go on, before any message is read. Does not wait for it: `told` is told when
+    /// that has begun, and of all calls.
+    pub fn go_on(&self, surviving: Surviving, told: impl FnOnce(Instant, &[CallSnapshot]) + Send + 'static) {
+        let began = Arc::new(OnceLock::new());
+        for part in surviving.parts() {
+            let began = began.clone();
+            // A thread that has ended has no calls.
+            let _ = self.send(move |switch, t, _| {
+                began.get_or_init(Instant::now);
+                part.go_on(switch, t);
+            });
+        }
+        let _ = self.send(move |switch, t, _| {
+            told(*began.get_or_init(Instant::now), &switch.snapshot(t.now));
         });
     }
 
@@ -310,8 +317,14 @@ enum Step {
 impl Driver {
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> Result<(), Panicked> {
         let worked = Guarded::new(Box::pin(self.work(&mut stopped))).await;
-        // Calls that are kept go on in the next process.
-        if worked.is_err() && self.switch.common.kept.is_none() {
+        if worked.is_err() {
+            self.switch.common.works_on.broke();
+            if self.switch.common.world.is_kept {
+                // Calls go on in the next process as they were: what the step has left is neither written nor sent.
+                self.switch.common.kept = None;
+                self.attempt(|switch, t| switch.finish_histories(t));
+                return worked;
+            }
             self.break_up().await;
         }
         self.attempt(|switch, t| switch.finish_histories(t));
@@ -372,8 +385,8 @@ impl Driver {
 
     fn turn(&mut self, act: impl FnOnce(&mut Switch, &mut Turn<'_>)) {
         while let Some(seen) = self.stack.take_seen() {
-            panics::on_purpose("calls", &seen.data);
             self.switch.observe(&seen);
+            panics::on_purpose("calls", &seen.data);
         }
         let now = self.stack.now();
         let mut turn = Turn { now, wall: SystemTime::now(), sip: self.stack.endpoint() };
@@ -389,6 +402,7 @@ impl Driver {
         while let Some(flow) = self.switch.poll_proven() {
             self.stack.prove(&flow);
         }
+        self.switch.turn_over();
     }
 
     fn step(&mut self, step: Step) {

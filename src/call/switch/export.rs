@@ -213,8 +213,13 @@ fn keep_call(kept: &mut Kept, switch: &mut Switch, t: &Turn<'_>, call: CallId) -
             kept.is_refused(t.now, call);
         }
         rmp_serde::encode::write(&mut kept.octets, &Piece::of_over(octets))?;
-        let written =
-            WrittenCall { octets: &kept.octets, goes_on: false, endpoints: Vec::new(), media_changes: true };
+        let written = WrittenCall {
+            octets: &kept.octets,
+            at: t.now,
+            goes_on: false,
+            endpoints: Vec::new(),
+            media_changes: true,
+        };
         return Ok(kept.store.keep(call, Some(written)));
     };
     let parted = parted.octets(t.now)?;
@@ -243,5 +248,7 @@ fn keep_call(kept: &mut Kept, switch: &mut Switch, t: &Turn<'_>, call: CallId) -
         }
     };
     let media_changes = kept.media_changes || has_program;
-    Ok(kept.store.keep(call, Some(WrittenCall { octets: &kept.octets, goes_on, endpoints, media_changes })))
+    Ok(kept
+        .store
+        .keep(call, Some(WrittenCall { octets: &kept.octets, at: t.now, goes_on, endpoints, media_changes })))
 }

@@ -55,7 +55,8 @@ impl Switch {
 
     /// Records a message that has passed the sockets.
     pub fn observe(&mut self, seen: &Seen) {
-        self.sees(seen);
+        let call = self.sees(seen);
+        self.common.works_on.message(seen, call);
     }
 
     /// As [`Switch::observe`]; returns the call of the message.

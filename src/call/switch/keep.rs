@@ -29,6 +29,8 @@ pub trait CallStore: Send {
 pub struct WrittenCall<'a> {
     /// For [`Survivor::pieces`](crate::switch::restore::Survivor::pieces).
     pub octets: &'a [u8],
+    /// The time of the turn, from which ages in it are counted back.
+    pub at: Instant,
     /// It goes on from the pieces before; otherwise it takes their place.
     pub goes_on: bool,
     /// The media endpoints that it needs there.

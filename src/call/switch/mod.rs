@@ -11,7 +11,8 @@
 //!   wait, slabs whose keys are never reused, waiters; `counters`: what was late, ignored or impossible
 //! - `admission`: decides on requests before they become calls; `journal`: writes down the inputs of calls, and runs them
 //!   again
-//! - `common`: what all calls share; `turn`: its time, and responses and NOTIFYs on the endpoint
+//! - `common`: what all calls share; `turn`: its time, and responses and NOTIFYs on the endpoint; `works_on`: what it works
+//!   on is written down
 //! - `step`: a step of one call, which sees that call, what it may ask, and the outcome that it leaves
 //! - `calls`: the table of calls, with look-up by leg, bridge, dialog or media endpoint; `input`: the inputs, each of
 //!   which goes to its call; `outside`: carries out the effects of steps, and answers their questions; `incoming`:
@@ -42,6 +43,7 @@ mod step;
 pub mod testkit;
 mod turn;
 mod work;
+mod works_on;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -77,6 +79,7 @@ use step::ending::talked;
 pub use turn::Turn;
 use work::sleepers::Sleepers;
 pub use work::tasks::{Done, Task};
+use works_on::WorksOn;
 
 /// The calls of one thread.
 pub struct Switch {
@@ -109,6 +112,7 @@ impl Switch {
             },
             mirror: None,
             kept: None,
+            works_on: WorksOn::default(),
             reads,
             service: CallService::new(commands),
             passed_refers: Vec::new(),
@@ -259,6 +263,11 @@ impl Switch {
         self.common.world.parts.admission.poll_proven()
     }
 
+    /// A turn has ended well.
+    pub(crate) fn turn_over(&mut self) {
+        self.common.works_on.over();
+    }
+
     /// Counters so far.
     pub fn counters(&self) -> SwitchCounters {
         self.common.out.counters
@@ -354,7 +363,8 @@ impl Switch {
     /// A step of this call; `None`: it is over.
     pub(crate) fn step(&mut self, call: CallId) -> Option<CallStep<'_>> {
         let (of_id, index) = self.calls.one(call)?;
-        let Common { config, world, out, kept, .. } = &mut self.common;
+        let Common { config, world, out, kept, works_on, .. } = &mut self.common;
+        works_on.call(call);
         if let Some(kept) = kept {
             kept.changes(call, world.is_about() == Some(call));
         }

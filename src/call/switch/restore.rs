@@ -13,7 +13,7 @@ use crate::call_fsm::CallState;
 use crate::channels::Channels;
 use crate::controller::{EndpointId, MediaError};
 use crate::handler::HandlerAction;
-use crate::journal::pieces::{ReadPiece, Rest};
+use crate::journal::pieces::{ReadPiece, Rest, text};
 use crate::lookup::{LookupError, ResolvedContact};
 use crate::service::Watched;
 use crate::service::command::{Command, Reply, read_replies, write_replies};
@@ -35,8 +35,12 @@ use crate::switch::work::tasks::{Came, Done};
 use crate::{CallId, ENDPOINT};
 use b2b_base::ages;
 use b2b_base::numbers;
+use b2b_base::stepping::Stepping;
 use b2b_sip::endpoint::{Endpoint, HopRule, Lingering, TakenIn, UsageSnapshot};
 use b2b_sip::ids::written::{self, Names};
+
+/// How many calls are taken up in a turn, if their journals are run.
+const PART: usize = 16;
 
 /// Calls that were read.
 #[derive(Deserialize)]
@@ -103,14 +107,23 @@ pub struct Survivor {
     pub endpoints: HashMap<EndpointId, EndpointId>,
     /// Why it ends at once; `None`: it goes on.
     pub ends: Option<String>,
+    /// It is taken as it was last written: what its journal has since may have brought the process down.
+    pub is_set_aside: bool,
+    /// How many deaths of the process it has outlived since it was last written as it is.
+    pub deaths: u32,
 }
 
 /// What a [`CallStore`] was given of a call.
 pub struct KeptPiece {
     /// [`WrittenCall::octets`](crate::switch::keep::WrittenCall::octets).
     pub octets: Bytes,
-    /// When it was written.
+    /// [`WrittenCall::at`](crate::switch::keep::WrittenCall::at).
     pub written: Instant,
+}
+
+/// The journal that was kept of a call since it was last written as it is, as text for people.
+pub fn journal(pieces: impl Iterator<Item = Bytes>) -> String {
+    text(pieces.map_while(|octets| rmp_serde::from_slice(&octets).ok()).collect())
 }
 
 /// Calls of a process that has ended, and where those of this one are written.
@@ -120,26 +133,52 @@ pub struct Surviving {
     pub calls: Vec<Survivor>,
     /// `None`: nowhere.
     pub store: Option<Box<dyn CallStore>>,
+    /// Where it is written down what is worked on; `None`: nowhere.
+    pub stepping: Option<Stepping>,
+    /// More calls come in further turns; no message is read before.
+    pub is_part: bool,
 }
 
 impl Surviving {
+    /// The same in parts, each for a turn of its own. First come calls without a journal to be run: applications decide on
+    /// them, and their callers hear nothing before those have begun again.
+    pub(crate) fn parts(mut self) -> Vec<Surviving> {
+        let is_run = |call: &Survivor| call.pieces.len() > 1;
+        let (run, first) = std::mem::take(&mut self.calls).into_iter().partition(is_run);
+        let mut run: Vec<Survivor> = run;
+        self.calls = first;
+        let mut parts = vec![self];
+        while !run.is_empty() {
+            let rest = run.split_off(run.len().min(PART));
+            let calls = std::mem::replace(&mut run, rest);
+            parts.push(Surviving { calls, ..Surviving::default() });
+        }
+        let last = parts.len() - 1;
+        parts.iter_mut().take(last).for_each(|part| part.is_part = true);
+        parts
+    }
+
     /// Has the calls go on in this switch, each by itself; then it reads messages.
     pub fn go_on(self, switch: &mut Switch, t: &mut Turn<'_>) {
-        let Surviving { calls, store } = self;
-        switch.common.kept = store.map(Kept::new);
-        switch.common.world.is_kept = switch.common.kept.is_some();
-        if switch.common.kept.is_some() {
+        let Surviving { calls, store, stepping, is_part } = self;
+        if stepping.is_some() {
+            switch.common.works_on.stepping = stepping;
+        }
+        if let Some(store) = store {
+            switch.common.kept = Some(Kept::new(store));
+            switch.common.world.is_kept = true;
             t.sip.tell_ahead();
         }
-        for Survivor { call, pieces, endpoints, ends } in calls {
-            let (Parted { unwritten, refusals }, is_over) = parted(&pieces);
+        for survivor in calls {
+            let call = survivor.call;
+            let (Parted { unwritten, refusals }, is_over) = parted(&survivor.pieces);
             if let Some(refusals) = refusals {
                 t.sip.take_in_lingering(t.now, refusals);
             }
             if is_over {
                 switch.common.kept.iter_mut().for_each(|kept| kept.changes(call, false));
             } else {
-                switch.take_up(t, Survivor { call, pieces, endpoints, ends });
+                switch.take_up(t, survivor);
             }
             for record in unwritten {
                 // A leg that goes on has ended in a part of the journal that cannot be run again.
@@ -148,15 +187,33 @@ impl Surviving {
                 }
             }
         }
-        switch.common.reads = true;
+        switch.common.reads |= !is_part;
     }
 }
 
 impl Switch {
     /// Has a call go on, or ends it.
-    fn take_up(&mut self, t: &mut Turn<'_>, Survivor { call, pieces, endpoints, ends }: Survivor) {
-        match (self.take_in_pieces(t, call, &pieces, &endpoints), ends) {
+    fn take_up(&mut self, t: &mut Turn<'_>, survivor: Survivor) {
+        let Survivor { call, pieces, endpoints, ends, is_set_aside, deaths } = survivor;
+        // Its journal may break this process, too.
+        self.common.works_on.call(call);
+        let taken = match is_set_aside {
+            true => self.take_in_value(t, &pieces, &endpoints),
+            false => self.take_in_pieces(t, call, &pieces, &endpoints),
+        };
+        if let Ok(calls) = &taken {
+            // The media of before reports nothing more.
+            self.common.recordings_ending.0.retain(|(_, of, _)| !calls.contains(of));
+        }
+        match (taken, ends) {
             (Ok(calls), None) => {
+                for call in &calls {
+                    self.in_call(*call, |step| {
+                        step.call.resumed += deaths;
+                        step.record_on(t.at());
+                    });
+                }
+                self.carry_out(t);
                 // Their endpoints have other numbers here.
                 if let Some(kept) = &mut self.common.kept {
                     calls.iter().for_each(|call| kept.changes(*call, false));
@@ -167,7 +224,7 @@ impl Switch {
                 let of_calls = calls.iter().filter_map(|call| self.calls.get(*call));
                 let legs: Vec<_> = of_calls.flat_map(|it| it.legs.ids()).collect();
                 for leg in legs {
-                    self.input(t, leg, CallInput::MediaLost { leg, reason: why.clone() });
+                    self.input(t, leg, CallInput::ProcessLost { leg, reason: why.clone() });
                     self.carry_out(t);
                 }
             }
@@ -189,19 +246,35 @@ impl Switch {
         pieces: &[KeptPiece],
         endpoints: &HashMap<EndpointId, EndpointId>,
     ) -> Result<Vec<CallId>, NotTakenIn> {
-        let (octets, written) = match self.run_pieces(t, pieces, SLACK) {
-            Ok(Some(run)) => run,
-            other => {
-                let (value, written) = last_value(pieces)?.ok_or_else(|| {
-                    NotTakenIn::NotRun(other.as_ref().err().map(ToString::to_string).unwrap_or_default())
-                })?;
-                if let Err(why) = other {
-                    tracing::warn!("call {} goes on as it was last written: {why}", call.0);
-                }
-                (value, written)
+        let why = match self.run_pieces(t, pieces, SLACK) {
+            Ok(Some((octets, written))) => {
+                let moved = Moved { endpoints: endpoints.clone(), written: Some(written) };
+                return self.take_in(t, &octets, &moved);
             }
+            Ok(None) => None,
+            Err(why) => Some(why),
         };
-        self.take_in(t, &octets, &Moved { endpoints: endpoints.clone(), written: Some(written) })
+        let taken = self.take_in_value(t, pieces, endpoints);
+        match why {
+            Some(why) if taken.is_ok() => {
+                tracing::warn!("call {} goes on as it was last written: {why}", call.0);
+                taken
+            }
+            Some(why) => Err(why),
+            None => taken,
+        }
+    }
+
+    /// Takes in a call as it was last written, without what its journal has since.
+    fn take_in_value(
+        &mut self,
+        t: &mut Turn<'_>,
+        pieces: &[KeptPiece],
+        endpoints: &HashMap<EndpointId, EndpointId>,
+    ) -> Result<Vec<CallId>, NotTakenIn> {
+        let none = || NotTakenIn::NotRun("it was never written as it is".to_owned());
+        let (value, written) = last_value(pieces)?.ok_or_else(none)?;
+        self.take_in(t, &value, &Moved { endpoints: endpoints.clone(), written: Some(written) })
     }
 
     /// A call as octets at the end of its journal, and when that was written; `None`: there is no journal after its
@@ -429,6 +502,7 @@ impl Switch {
         self.common.world.parts = std::mem::replace(&mut from.common.world.parts, nobody());
         self.common.world.journaling = std::mem::take(&mut from.common.world.journaling);
         self.common.world.is_kept = from.common.world.is_kept;
+        self.common.works_on = std::mem::take(&mut from.common.works_on);
         self.common.service = from.common.service.clone();
         (self.common.takes, self.common.mirror, self.common.out.counters) =
             (from.common.takes, from.common.mirror.take(), from.common.out.counters);

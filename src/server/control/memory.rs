@@ -273,7 +273,7 @@ mod tests {
         let mut memory = Memory::new(2, 3);
         let Begun::New(mut told) = memory.begin(&"a".into(), "play", None, [0; 32]) else { panic!() };
         assert!(!told.has_changed().unwrap());
-        let failure = Failure { reason: "gone", error: "over".into(), status: None };
+        let failure = Failure { reason: "gone".into(), error: "over".into(), status: None };
         let (_, telling) = memory.end(&"a".into(), Err(failure)).unwrap();
         assert!(!told.has_changed().unwrap(), "whoever ends it says when");
         telling.send_replace(true);

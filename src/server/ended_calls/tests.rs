@@ -27,6 +27,7 @@ fn caller(call: u64) -> Cdr {
         call: CallId(call),
         linked: CallId(call),
         leg: LegId(call),
+        resumed: 0,
         direction: CallDirection::Inbound,
         sip_call_id: format!("{call}@192.0.2.1"),
         caller: "1001".to_owned(),

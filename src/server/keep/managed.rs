@@ -61,8 +61,8 @@ impl Managed {
         (Managed { manager, before, used }, passing)
     }
 
-    /// Hands over what the next server needs, says that this one is ready, and gives signs of life while the calls'
-    /// thread and those of media respond.
+    /// Hands over what the next server needs; when the calls of a server before are taken up, says that this one is ready,
+    /// and gives signs of life while the calls' thread and those of media respond.
     pub fn begin(&self, text: &Secret, jobs: Jobs, media: Media) {
         for name in &self.before {
             self.tell(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), None);
@@ -72,12 +72,18 @@ impl Managed {
             self.tell(&format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}"), Some(socket.as_fd()));
         }
         self.in_force(text);
-        self.tell("READY=1", None);
-        if let (Some(manager), Some(period)) = (self.manager.clone(), manager::watchdog()) {
-            let live = move || signs_of_life(&manager, period / SIGNS, &jobs, &media);
-            if let Err(error) = std::thread::Builder::new().name("watchdog".into()).spawn(live) {
-                tracing::error!("no thread for signs of life, so this looks like a hang: {error}");
+        let Some(manager) = self.manager.clone() else { return };
+        let live = move || {
+            // Until then it responds to nobody, for seconds with thousands of calls.
+            if jobs.run_blocking(|_, _, _| ()).is_some() {
+                tell(&manager, "READY=1", None);
+                if let Some(period) = manager::watchdog() {
+                    signs_of_life(&manager, period / SIGNS, &jobs, &media);
+                }
             }
+        };
+        if let Err(error) = std::thread::Builder::new().name("watchdog".into()).spawn(live) {
+            tracing::error!("no thread to tell the service manager that this server is ready: {error}");
         }
     }
 
@@ -102,9 +108,15 @@ impl Managed {
     }
 
     fn tell(&self, lines: &str, descriptor: Option<BorrowedFd<'_>>) {
-        if let Some(Err(error)) = self.manager.as_ref().map(|manager| manager.tell(lines, descriptor)) {
-            tracing::warn!("the service manager does not take {lines:?}: {error}");
+        if let Some(manager) = &self.manager {
+            tell(manager, lines, descriptor);
         }
+    }
+}
+
+fn tell(manager: &Manager, lines: &str, descriptor: Option<BorrowedFd<'_>>) {
+    if let Err(error) = manager.tell(lines, descriptor) {
+        tracing::warn!("the service manager does not take {lines:?}: {error}");
     }
 }
 

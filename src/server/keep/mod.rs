@@ -22,6 +22,9 @@ use b2b_sys::restart::Program;
 /// The signals that are passed to the server.
 const SIGNALS: [Signal; 5] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
+/// The signals by which a server ends through a fault of its own.
+const FAULTS: [Signal; 5] =
+    [Signal::SIGABRT, Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE];
 /// A server that is ready and gives no sign of life for this long hangs.
 const SILENCE: Duration = Duration::from_secs(5);
 /// How often that is looked at.
@@ -64,6 +67,8 @@ struct Keeper {
     deaths: Vec<Instant>,
     /// The server was told to end.
     ends: bool,
+    /// The server hangs, and was sent a signal.
+    hangs: bool,
     /// Another process than the server has written.
     disturbed: bool,
 }
@@ -76,14 +81,19 @@ pub fn run() -> anyhow::Result<u8> {
     let (mut program, inbox) = (Program::of_this_process()?, Inbox::open()?);
     program.words = std::env::args_os().skip(1).filter(|word| word != "--keep").collect();
     let period = SILENCE.as_micros().to_string();
-    program.with = vec![(manager::SOCKET, inbox.address()), (manager::WATCHDOG, period)];
+    program.with = vec![
+        (manager::SOCKET, inbox.address()),
+        (manager::WATCHDOG, period),
+        (manager::FAULT, String::new()),
+    ];
     // Without its parent the server goes on.
     program.without = vec![manager::WATCHDOG_PID, PARENT];
     let wanted = SigSet::from_iter(SIGNALS.into_iter().chain([Signal::SIGCHLD]));
     wanted.thread_block()?;
     let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
     let (kept, ended, deaths) = (Vec::new(), Vec::new(), Vec::new());
-    Keeper { program, inbox, signals, kept, ended, deaths, ends: false, disturbed: false }.keep()
+    Keeper { program, inbox, signals, kept, ended, deaths, ends: false, hangs: false, disturbed: false }
+        .keep()
 }
 
 impl Keeper {
@@ -105,6 +115,7 @@ impl Keeper {
     /// Starts servers until one ends by itself, or as it was told.
     fn starts(&mut self) -> anyhow::Result<u8> {
         while !self.ends {
+            let mut fault = None;
             let how = match self.program.start(&self.kept) {
                 Ok(server) => match self.follow(server)? {
                     WaitStatus::Signaled(_, Signal::SIGTERM | Signal::SIGINT, _) if self.ends => break,
@@ -113,11 +124,17 @@ impl Keeper {
                     WaitStatus::Exited(_, code) if self.ends || code != Exit::Panic as i32 => {
                         return Ok(u8::try_from(code)?);
                     }
-                    WaitStatus::Signaled(_, signal, core) => format!("{signal}, core dumped: {core}"),
+                    WaitStatus::Signaled(_, signal, core) => {
+                        fault = Some(signal).filter(|signal| FAULTS.contains(signal) && !self.hangs);
+                        format!("{signal}, core dumped: {core}")
+                    }
                     _ => "a panic".to_owned(),
                 },
                 Err(error) => format!("no process: {error}"),
             };
+            self.program.with.retain(|(name, _)| *name != manager::FAULT);
+            let fault = fault.map(|signal| signal.to_string()).unwrap_or_default();
+            self.program.with.push((manager::FAULT, fault));
             let now = Instant::now();
             self.deaths.retain(|death| now.duration_since(*death) < WITHIN);
             self.deaths.push(now);
@@ -138,6 +155,7 @@ impl Keeper {
         tracing::info!("the server is process {server}");
         self.bury()?;
         let (mut watch, mut looked) = (Watch::default(), Instant::now());
+        self.hangs = false;
         loop {
             self.sleep(TICK)?;
             self.signals(Some(server))?;
@@ -153,6 +171,7 @@ impl Keeper {
             }
             if let Some(signal) = watch.tick(looked.elapsed()) {
                 tracing::error!("the server, process {server}, does not respond: it gets {signal}");
+                self.hangs = true;
                 kill(server, signal)?;
             }
             looked = Instant::now();

@@ -1,12 +1,14 @@
 //! What of the calls would outlive this process, and what of the one before has.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::fault::ProcessFault;
 use super::{Shared, is_of_call, locked};
 use b2b_call::CallId;
 use b2b_call::switch::restore::Survivor;
@@ -37,6 +39,40 @@ pub struct ProcessBefore {
     pub went_on: usize,
     /// Calls that did not.
     pub ended: Vec<CallLost>,
+    /// What has brought it down, if that is known.
+    pub fault: Option<ProcessFault>,
+    /// What the time until its calls went on was spent with.
+    pub took: Took,
+}
+
+/// What the time until calls went on was spent with, in milliseconds and in this order. The sound of a call flows once it
+/// is joined.
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
+pub struct Took {
+    /// From the start of the process, known to 10 ms, until calls were read.
+    pub starting_ms: u64,
+    /// Reading calls and their media.
+    pub reading_ms: u64,
+    /// Opening endpoints at their ports.
+    pub opening_ms: u64,
+    /// Writing them anew.
+    pub writing_ms: u64,
+    /// Joining them.
+    pub joining_ms: u64,
+    /// From then on until all calls were taken up: registrar, sockets, applications.
+    pub listening_ms: Option<u64>,
+    /// Taking calls up; null: that is not done yet.
+    pub signalling_ms: Option<u64>,
+}
+
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Took { starting_ms, reading_ms, opening_ms, writing_ms, joining_ms, .. } = self;
+        write!(
+            f,
+            "starting {starting_ms} ms, reading {reading_ms}, opening ports {opening_ms}, writing {writing_ms}, joining {joining_ms}"
+        )
+    }
 }
 
 /// A call that did not go on.
@@ -48,10 +84,20 @@ pub struct CallLost {
 
 impl ProcessBefore {
     /// What became of these calls.
-    pub(super) fn of(away: Duration, calls: &[Survivor]) -> ProcessBefore {
+    pub(super) fn of(
+        away: Duration,
+        calls: &[Survivor],
+        (fault, took): (Option<ProcessFault>, Took),
+    ) -> ProcessBefore {
         let lost = |it: &Survivor| Some(CallLost { call: it.call.0, why: it.ends.clone()? });
         let ended: Vec<CallLost> = calls.iter().filter_map(lost).collect();
-        ProcessBefore { away_ms: away.as_millis() as u64, went_on: calls.len() - ended.len(), ended }
+        ProcessBefore {
+            away_ms: away.as_millis() as u64,
+            went_on: calls.len() - ended.len(),
+            ended,
+            fault,
+            took,
+        }
     }
 }
 
@@ -62,12 +108,37 @@ pub struct SurviveFigures(Option<Arc<Figures>>);
 struct Figures {
     store: Shared,
     not_covered: Mutex<HashSet<CallId>>,
-    before: Option<ProcessBefore>,
+    before: Mutex<Option<ProcessBefore>>,
+    /// When its calls were joined.
+    joined: Instant,
 }
 
 impl SurviveFigures {
     pub(super) fn new(store: Shared, before: Option<ProcessBefore>) -> Self {
-        SurviveFigures(Some(Arc::new(Figures { store, not_covered: Mutex::default(), before })))
+        SurviveFigures(Some(Arc::new(Figures {
+            store,
+            not_covered: Mutex::default(),
+            before: Mutex::new(before),
+            joined: Instant::now(),
+        })))
+    }
+
+    /// Its calls have been taken up, which has begun then.
+    pub fn has_taken_up(&self, began: Instant) {
+        let Some(figures) = &self.0 else { return };
+        let mut before = figures.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(before) = before.as_mut() else { return };
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (listening, signalling) = (ms(began - figures.joined), ms(began.elapsed()));
+        (before.took.listening_ms, before.took.signalling_ms) = (Some(listening), Some(signalling));
+        tracing::info!(
+            "{} calls of the process before go on, {} ms after its end, and {} have ended: {}, listening {listening}, \
+             signalling {signalling}",
+            before.went_on,
+            before.away_ms,
+            before.ended.len(),
+            before.took,
+        );
     }
 
     /// A call has been written, or could not be.
@@ -88,6 +159,7 @@ impl SurviveFigures {
         let (octets, size) = store.room();
         drop(store);
         let not_covered = figures.not_covered.lock().unwrap_or_else(PoisonError::into_inner).len();
-        Survival { on: true, covered, not_covered, octets, size, before: figures.before.clone() }
+        let before = figures.before.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Survival { on: true, covered, not_covered, octets, size, before }
     }
 }

@@ -3,18 +3,20 @@
 //! media.
 //!
 //! - `store`: the records; `figures`: what is covered, and what the last start found; `media`: endpoints of each carrier
-//! - `commands`: commands of programs, which are done once
+//! - `commands`: commands of programs, which are done once; `fault`: what has brought the process before down
 
 pub(super) mod commands;
+pub(super) mod fault;
 pub(super) mod figures;
 mod media;
 mod store;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -25,16 +27,23 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::media::Media;
 use crate::config::Survive;
+use b2b_base::util::process;
 use b2b_call::CallId;
 use b2b_call::controller::EndpointId;
 use b2b_call::switch::keep::{CallStore, WrittenCall};
 use b2b_call::switch::restore::{KeptPiece, Surviving, Survivor};
+use b2b_sip::net::RefusedCall;
 use commands::{KeptCommands, OF_COMMAND};
-use figures::{ProcessBefore, SurviveFigures};
+use fault::Broken;
+use figures::{ProcessBefore, SurviveFigures, Took};
 use store::{Boot, Store, StoreError};
 
 /// How often media is written again, whatever happens in its call: its packets go on.
 const REFRESH: Duration = Duration::from_secs(5);
+
+/// So many endpoints are written at once: the threads of media are asked for all of them in one turn, as on a busy machine
+/// each turn may have to wait.
+const AT_ONCE: usize = 32;
 
 /// How often it is written that this process lives, so that the next one knows for how long none did.
 const LIVES: Duration = Duration::from_secs(1);
@@ -48,7 +57,7 @@ struct Kept {
     /// The number of the call's first piece, which no other has, and the pieces in between.
     first: u64,
     before: u32,
-    /// When it was written, in milliseconds since the start of the system.
+    /// The time of its turn, in milliseconds since the start of the system.
     written_ms: u64,
     piece: Bytes,
     /// The call's endpoints: their numbers in it, and those of their records.
@@ -107,6 +116,8 @@ pub(super) struct CallKeeper {
     media: Media,
     changed: mpsc::UnboundedReceiver<Changed>,
     endpoints: HashMap<CallId, Vec<EndpointId>>,
+    /// The call that each is in now.
+    calls: HashMap<EndpointId, CallId>,
 }
 
 /// The endpoints of a call have changed; none: it is over.
@@ -148,8 +159,10 @@ impl WithinTurns {
             }
         };
         let endpoints: Vec<_> = written.endpoints.iter().map(|it| (*it, *it)).collect();
-        let kept =
-            KeptRef { first, before, written_ms: now_ms(), piece: written.octets, endpoints: &endpoints };
+        // A turn that takes up a thousand calls is long.
+        let since = u64::try_from(written.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let written_ms = now_ms().saturating_sub(since);
+        let kept = KeptRef { first, before, written_ms, piece: written.octets, endpoints: &endpoints };
         self.octets.clear();
         let encoded = rmp_serde::encode::write(&mut self.octets, &kept).map_err(|error| error.to_string());
         let written = encoded.and_then(|()| {
@@ -215,23 +228,40 @@ fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Opens the memory, and the media of the calls in it at their ports. What is returned beside the keeper goes to the
-/// switch.
+/// What goes on of the process before.
+#[derive(Default)]
+pub(super) struct Begun {
+    pub keeper: Option<CallKeeper>,
+    /// For the switch.
+    pub surviving: Surviving,
+    /// The call of the message that has brought it down, and the source of that.
+    pub refused_call: Option<RefusedCall>,
+    pub refused_source: Option<IpAddr>,
+}
+
+/// Opens the memory, and the media of the calls in it at their ports. `ban`: for how long messages are refused that have
+/// brought the process before down.
 ///
 /// # Errors
 /// See [`SurviveError`].
-pub(super) fn begin(settings: &Survive, media: &Media) -> Result<(CallKeeper, Surviving), SurviveError> {
+pub(super) fn begin(settings: &Survive, media: &Media, ban: Duration) -> Result<Begun, SurviveError> {
+    let mut clock = Clock(Instant::now());
+    let starting_ms = clock.since_the_start();
     let (mut store, kept) = Store::open(&settings.file, settings.size, boot().map_err(SurviveError::Boot)?)?;
     let mut kept: HashMap<u64, Vec<Bytes>> = kept.into_iter().collect();
+    let stepping = store.stepping();
+    let mut broken = Broken::of(stepping.take_left());
     let alive = kept.remove(&ALIVE).and_then(|octets| rmp_serde::from_slice(octets.last()?).ok());
     let away = Duration::from_millis(alive.map_or(0, |alive: u64| now_ms().saturating_sub(alive)));
     let of_commands: Vec<_> =
         kept.extract_if(|key, _| key & (OF_ENDPOINT | OF_COMMAND) == OF_COMMAND).collect();
     let mut of_calls: Vec<u64> = kept.keys().copied().filter(|key| is_of_call(*key)).collect();
     of_calls.sort_unstable();
-    let mut restoring = Restoring { media, store: &mut store, kept, used: HashSet::new() };
-    let calls = restoring.calls(of_calls, away, settings.max_age);
-    let Restoring { kept, used, .. } = restoring;
+    let took = Took { starting_ms, reading_ms: clock.lap(), ..Took::default() };
+    let mut restoring =
+        Restoring { media, store: &mut store, kept, used: HashSet::new(), broken: broken.as_mut(), took };
+    let calls = restoring.calls(of_calls, away, settings);
+    let Restoring { kept, used, took, .. } = restoring;
     // Endpoints that no call has.
     for key in kept.into_keys().filter(|key| key & OF_ENDPOINT != 0 && !used.contains(key)) {
         store.remove(key);
@@ -240,11 +270,32 @@ pub(super) fn begin(settings: &Survive, media: &Media) -> Result<(CallKeeper, Su
     let store = Arc::new(Mutex::new(store));
     let of_commands = of_commands.into_iter().filter_map(|(key, mut all)| Some((key, all.pop()?)));
     let commands = KeptCommands::new(store.clone(), of_commands.collect());
-    let figures = SurviveFigures::new(store.clone(), alive.map(|_| ProcessBefore::of(away, &calls)));
+    let figures = SurviveFigures::new(
+        store.clone(),
+        alive.map(|_| {
+            let fault = broken.as_ref().map(|it| it.fault.clone());
+            ProcessBefore::of(away, &calls, (fault, took))
+        }),
+    );
     let within_turns = WithinTurns::new(store.clone(), figures.clone(), told);
-    let media = media.clone();
-    let keeper = CallKeeper { store, figures, commands, media, changed, endpoints: HashMap::new() };
-    Ok((keeper, Surviving { calls, store: Some(Box::new(within_turns)) }))
+    let keeper = CallKeeper {
+        store,
+        figures,
+        commands,
+        media: media.clone(),
+        changed,
+        endpoints: HashMap::new(),
+        calls: HashMap::new(),
+    };
+    let surviving = Surviving {
+        calls,
+        store: Some(Box::new(within_turns)),
+        stepping: Some(stepping),
+        ..Surviving::default()
+    };
+    let refused_call = broken.as_ref().and_then(|it| it.refused(Instant::now() + ban));
+    let refused_source = broken.and_then(|it| it.fault.source);
+    Ok(Begun { keeper: Some(keeper), surviving, refused_call, refused_source })
 }
 
 /// The pieces of a call, up to the first that is not there or damaged.
@@ -271,6 +322,26 @@ struct Restoring<'a> {
     kept: HashMap<u64, Vec<Bytes>>,
     /// The records of this process' endpoints.
     used: HashSet<u64>,
+    broken: Option<&'a mut Broken>,
+    took: Took,
+}
+
+/// Measures one part after the other.
+struct Clock(Instant);
+
+impl Clock {
+    /// Milliseconds since the last part.
+    fn lap(&mut self) -> u64 {
+        let before = std::mem::replace(&mut self.0, Instant::now());
+        u64::try_from((self.0 - before).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Milliseconds since the process began.
+    fn since_the_start(&self) -> u64 {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let ran = process::started().map(|started| now.saturating_sub(started));
+        u64::try_from(ran.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// A call of the process before.
@@ -283,6 +354,8 @@ struct Before {
     of_records: HashMap<EndpointId, EndpointId>,
     /// Why it ends.
     ends: Option<String>,
+    /// See [`Survivor`].
+    is_set_aside: bool,
 }
 
 impl Before {
@@ -294,15 +367,34 @@ impl Before {
 
 impl Restoring<'_> {
     /// These calls, with their media, as far as they can be read. Media is asked for all of them at once.
-    fn calls(&mut self, keys: Vec<u64>, away: Duration, max_age: Duration) -> Vec<Survivor> {
+    fn calls(&mut self, keys: Vec<u64>, away: Duration, settings: &Survive) -> Vec<Survivor> {
+        let mut clock = Clock(Instant::now());
         let mut calls: Vec<Before> = keys.into_iter().filter_map(|key| self.read(key)).collect();
-        if away > max_age {
+        if away > settings.max_age {
             let why = format!("the server was away for {} s", away.as_secs());
             calls.iter_mut().for_each(|call| call.ends = Some(why.clone()));
         }
+        self.set_aside(&mut calls, settings);
+        self.took.reading_ms += clock.lap();
         self.reopen(&mut calls);
+        self.took.opening_ms = clock.lap();
         self.write(&mut calls);
-        calls.into_iter().map(|call| self.survivor(call, away)).collect()
+        self.took.writing_ms = clock.lap();
+        let calls = calls.into_iter().map(|call| self.survivor(call, away)).collect();
+        self.took.joining_ms = clock.lap();
+        calls
+    }
+
+    /// The call at which the process has died ends.
+    fn set_aside(&mut self, calls: &mut [Before], settings: &Survive) {
+        let Some(broken) = &mut self.broken else { return };
+        let call = calls.iter_mut().find(|call| Some(call.key) == broken.fault.call);
+        let pieces = call.as_ref().into_iter().flat_map(|call| &call.kept).map(|kept| kept.piece.clone());
+        broken.report(&settings.file, pieces.filter(|piece| !piece.is_empty()));
+        if let Some(call) = call {
+            call.is_set_aside = !broken.is_message();
+            call.ends = Some(format!("the server has died at it ({})", broken.fault.how));
+        }
     }
 
     /// A call; `None`: it cannot be read.
@@ -310,7 +402,7 @@ impl Restoring<'_> {
         match pieces(key, &self.kept.remove(&key)?) {
             Ok(kept) => {
                 let (endpoints, of_records) = (HashMap::new(), HashMap::new());
-                Some(Before { key, kept, endpoints, of_records, ends: None })
+                Some(Before { key, kept, endpoints, of_records, ends: None, is_set_aside: false })
             }
             Err(error) => {
                 tracing::error!("call {key} of the process before cannot be read: {error}");
@@ -401,7 +493,7 @@ impl Restoring<'_> {
     }
 
     fn survivor(&mut self, call: Before, away: Duration) -> Survivor {
-        let Before { key, kept, mut endpoints, ends, .. } = call;
+        let Before { key, kept, mut endpoints, ends, is_set_aside, .. } = call;
         let all: Vec<EndpointId> = endpoints.values().copied().collect();
         let start = || self.media.start_restored(&all).err().map(|error| error.to_string());
         let ends = ends.or_else(start);
@@ -428,8 +520,10 @@ impl Restoring<'_> {
             let age = Duration::from_millis(now_ms.saturating_sub(kept.written_ms));
             KeptPiece { written: now.checked_sub(age).unwrap_or(now), octets: kept.piece }
         };
+        // Each process that took it up has added one without contents.
+        let deaths = 1 + kept.iter().filter(|kept| kept.piece.is_empty()).count() as u32;
         let pieces = kept.into_iter().filter(|kept| !kept.piece.is_empty()).map(piece).collect();
-        Survivor { call: CallId(key), pieces, endpoints, ends }
+        Survivor { call: CallId(key), pieces, endpoints, ends, is_set_aside, deaths }
     }
 }
 
@@ -476,11 +570,13 @@ impl CallKeeper {
             every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         // What has changed comes before what is only older.
-        let (mut changed, mut due) = (BTreeMap::new(), VecDeque::new());
+        let (mut changed, mut due) = (BTreeSet::new(), VecDeque::new());
         loop {
-            if let Some((endpoint, call)) = changed.pop_first().or_else(|| due.pop_front()) {
-                self.write(endpoint, call).await;
+            while let Ok(told) = self.changed.try_recv() {
+                self.told(told, &mut changed);
             }
+            let next = || changed.pop_first().or_else(|| due.pop_front());
+            self.write(std::iter::from_fn(next).take(AT_ONCE).collect()).await;
             tokio::select! {
                 biased;
                 told = self.changed.recv() => match told {
@@ -489,11 +585,10 @@ impl CallKeeper {
                 },
                 _ = lives.tick() => drop(put(&self.store, ALIVE, &now_ms())),
                 _ = refresh.tick() => {
-                    let of_call = |(call, all): (&CallId, &Vec<EndpointId>)| {
-                        let call = *call;
-                        all.clone().into_iter().map(move |endpoint| (endpoint, call))
-                    };
-                    due.extend(self.endpoints.iter().flat_map(of_call));
+                    // Otherwise it is behind.
+                    if due.is_empty() {
+                        due.extend(self.calls.keys().copied());
+                    }
                 }
                 () = std::future::ready(()), if !changed.is_empty() || !due.is_empty() => {}
             }
@@ -501,22 +596,35 @@ impl CallKeeper {
     }
 
     /// A call has been written: its endpoints may have changed.
-    fn told(&mut self, Changed { call, endpoints }: Changed, changed: &mut BTreeMap<EndpointId, CallId>) {
-        changed.extend(endpoints.iter().map(|endpoint| (*endpoint, call)));
+    fn told(&mut self, Changed { call, endpoints }: Changed, changed: &mut BTreeSet<EndpointId>) {
+        changed.extend(&endpoints);
+        self.calls.extend(endpoints.iter().map(|endpoint| (*endpoint, call)));
         let before = match endpoints.is_empty() {
             true => self.endpoints.remove(&call),
             false => self.endpoints.insert(call, endpoints.clone()),
         };
         for gone in before.unwrap_or_default().into_iter().filter(|it| !endpoints.contains(it)) {
+            // It may be in another call by now.
+            if self.calls.get(&gone) != Some(&call) {
+                continue;
+            }
+            self.calls.remove(&gone);
             changed.remove(&gone);
             locked(&self.store).remove(gone.0 | OF_ENDPOINT);
         }
     }
 
-    /// Writes an endpoint as it is now. One that is released is of a call that has changed again.
-    async fn write(&self, endpoint: EndpointId, call: CallId) {
-        if let Ok(media) = self.media.write_endpoint(endpoint).await {
-            put(&self.store, endpoint.0 | OF_ENDPOINT, &KeptMedia { call: call.0, media: media.into() });
+    /// Writes endpoints as they are now. One that is released is of a call that has changed again.
+    async fn write(&self, endpoints: Vec<EndpointId>) {
+        let calls = endpoints.into_iter().filter_map(|it| Some((it, *self.calls.get(&it)?)));
+        let written = calls.map(|(endpoint, call)| {
+            let written = self.media.write_endpoint(endpoint);
+            async move { (endpoint, call, written.await) }
+        });
+        for (endpoint, call, media) in join_all(written).await {
+            if let Ok(media) = media {
+                put(&self.store, endpoint.0 | OF_ENDPOINT, &KeptMedia { call: call.0, media: media.into() });
+            }
         }
     }
 }

@@ -7,11 +7,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use bytes::Bytes;
 use twox_hash::XxHash3_64;
 
+use b2b_base::stepping::{Stepping, WORDS};
 use b2b_sys::mapping::{Mapping, MappingError};
 
 /// The beginning of each record and each half.
@@ -59,6 +61,8 @@ struct Place {
 #[derive(Debug)]
 pub(super) struct Store {
     mapping: Mapping,
+    /// Behind the records: what the process works on.
+    stepping: Stepping,
     boot: Boot,
     /// The half in use: the first or the second one.
     half: usize,
@@ -165,7 +169,7 @@ impl Store {
             let why = io::Error::new(io::ErrorKind::AlreadyExists, "it is another file, and stays as it is");
             return Err(StoreError { path: path.to_owned(), why: why.into() });
         }
-        let mapping = Mapping::open(path, size).map_err(|why| {
+        let mut mapping = Mapping::open(path, size + WORDS * size_of::<u64>()).map_err(|why| {
             let system = |error: io::Error| match error.kind() {
                 io::ErrorKind::StorageFull => {
                     io::Error::new(error.kind(), format!("no room for {size} octets"))
@@ -175,7 +179,9 @@ impl Store {
             let why = if let MappingError::System(error) = why { system(error).into() } else { why };
             StoreError { path: path.to_owned(), why }
         })?;
-        let mut store = Store { mapping, boot, half: 0, epoch: 0, end: ALIGN, latest: BTreeMap::new() };
+        let stepping = Stepping::new(Arc::new(mapping.words(WORDS)));
+        let mut store =
+            Store { mapping, stepping, boot, half: 0, epoch: 0, end: ALIGN, latest: BTreeMap::new() };
         let epochs = [0, 1].map(|half| epoch(store.half(half), &boot));
         match epochs
             .iter()
@@ -186,6 +192,7 @@ impl Store {
             Some((half, epoch)) => (store.half, store.epoch) = (half, epoch),
             None => {
                 store.mapping.octets_mut().fill(0);
+                store.stepping.take_left();
                 store.begin(0, 1);
             }
         }
@@ -197,6 +204,11 @@ impl Store {
             store.latest.iter().map(|(key, places)| (*key, places.iter().filter_map(octets).collect()));
         let kept = kept.collect();
         Ok((store, kept))
+    }
+
+    /// What the process works on.
+    pub fn stepping(&self) -> Stepping {
+        self.stepping.clone()
     }
 
     /// The octets in use of one half, and those that it has.

@@ -190,6 +190,9 @@ pub(crate) struct Call {
     pub answered_at: Option<Instant>,
     pub watch: Watch,
     pub end: Option<EndReason>,
+    /// How many deaths of the process it has outlived.
+    #[serde(default)]
+    pub resumed: u32,
     #[serde(skip)]
     pub queued: Queued,
 }
@@ -215,6 +218,7 @@ impl Call {
             answered_at: None,
             watch: Watch::default(),
             end: None,
+            resumed: 0,
             queued: Queued::default(),
         }
     }

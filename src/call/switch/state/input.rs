@@ -27,6 +27,8 @@ pub(crate) enum CallInput {
     Silent { leg: LegId },
     /// A leg has lost its media.
     MediaLost { leg: LegId, reason: String },
+    /// The process before was lost, and a leg of its call ends.
+    ProcessLost { leg: LegId, reason: String },
     /// A party presses a key. `passed_on`: media has told the other party.
     Digit { leg: LegId, digit: char, duration_ms: u32, by: DigitBy, passed_on: bool },
     /// A recording of the call, or of a leg in it, has ended by this error.

@@ -433,3 +433,8 @@ fn failure(error: &DialError) -> DialFailure {
 pub(crate) fn recovered() -> Bytes {
     reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY))
 }
+
+/// The Reason of a leg that ends by a fault here.
+pub(crate) fn broken() -> Bytes {
+    reason_value(&Reason::q850(cause::TEMPORARY_FAILURE))
+}

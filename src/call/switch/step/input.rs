@@ -24,7 +24,7 @@ use crate::switch::state::transfer::Arrival;
 use crate::switch::state::waits::{
     Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia,
 };
-use crate::switch::step::ending::recovered;
+use crate::switch::step::ending::{broken, recovered};
 use crate::switch::step::reliable::Provisional;
 use crate::switch::step::{CallStep, failed};
 use crate::switch::turn::{Moment, reason_of};
@@ -52,6 +52,9 @@ impl CallStep<'_> {
             CallInput::HeardFrom { leg, from } => self.heard_from(t, leg, from),
             CallInput::Silent { leg } => self.silent(t, leg),
             CallInput::MediaLost { leg, reason } => self.without_media(t, leg, &reason),
+            CallInput::ProcessLost { leg, reason } => {
+                self.lost(t, leg, (TerminationCause::ProcessLost, broken()), &reason);
+            }
             CallInput::Digit { leg, digit, duration_ms, by, passed_on } => {
                 let shown = self.shown_key(t, leg, digit);
                 self.tell(Event::Digit { call: self.id, leg, digit: shown, duration_ms, by });
@@ -183,22 +186,32 @@ impl CallStep<'_> {
 
     /// The media of a leg is lost: the leg ends, answered or not.
     fn without_media(&mut self, t: Moment, leg: LegId, reason: &str) {
-        let Some(it) =
-            self.call.leg_mut(leg).filter(|it| !it.life.is_ending() && it.media.endpoint.is_some())
-        else {
+        if self.call.leg(leg).is_none_or(|it| it.life.is_ending() || it.media.endpoint.is_none()) {
             // The leg is ending already, or has no media yet.
             return self.ignored();
-        };
+        }
         tracing::warn!("leg {}: media lost: {reason}", leg.0);
-        it.why.cause = Some(TerminationCause::MediaLost);
+        self.lost(t, leg, (TerminationCause::MediaLost, recovered()), reason);
+    }
+
+    /// A leg ends for a reason that no party has given, answered or not. `because`: for its BYE.
+    fn lost(&mut self, t: Moment, leg: LegId, (cause, because): (TerminationCause, Bytes), why: &str) {
+        let Some(it) = self.call.leg_mut(leg).filter(|it| !it.life.is_ending()) else {
+            return self.ignored();
+        };
+        it.why.cause = Some(cause.clone());
         let up = it.is_up();
         if up {
-            it.why.reason = Some(recovered());
+            it.why.reason = Some(because.clone());
         }
-        self.note_decision(Some(leg), "media lost", reason);
-        self.hang_up_with(leg, 503, "No Media Resources");
+        let (what, phrase) = match cause {
+            TerminationCause::ProcessLost => ("process lost", ""),
+            _ => ("media lost", "No Media Resources"),
+        };
+        self.note_decision(Some(leg), what, why);
+        self.hang_up_with(leg, 503, phrase);
         if up {
-            self.leave_bridge(t, leg, &TerminationCause::MediaLost, Some(recovered()), None);
+            self.leave_bridge(t, leg, &cause, Some(because), None);
         }
     }
 

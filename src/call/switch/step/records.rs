@@ -1,12 +1,15 @@
 //! What is kept of a call: recordings, call detail records, its history.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::cdr::{Cdr, Ending};
-use crate::controller::{EndpointId, Joined, MediaError, Recorded, RecordingId, RecordingSpec, Route, Verb};
+use crate::controller::{
+    Coding, EndpointId, Joined, MediaError, Recorded, RecordingId, RecordingSpec, Route, Verb,
+};
 use crate::event::{Event, RecordingNews};
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::recording::RecordingRequest;
@@ -91,6 +94,27 @@ impl CallStep<'_> {
         }
     }
 
+    /// The recordings of a process before go on: in their files, or in others next to them, where nothing can be added to
+    /// them.
+    pub(crate) fn record_on(&mut self, t: Moment) {
+        let legs = self.call.legs.ids().map(Subject::Leg);
+        for subject in std::iter::once(Subject::Call(self.id)).chain(legs).collect::<Vec<_>>() {
+            let Some(recordings) = self.recordings(subject) else { continue };
+            let Some(it) = recordings.running.as_mut().filter(|it| it.id.is_some()) else { continue };
+            it.id = None;
+            it.spec.append = it.spec.coding != Coding::Opus;
+            if !it.spec.append {
+                recordings.begun += 1;
+                it.spec.path = another(&it.spec.path, recordings.begun);
+            }
+            let leg = it.leg;
+            match leg.and_then(|leg| Some((leg, self.up_endpoint(leg)?))) {
+                Some((leg, endpoint)) => self.start_recording(t, subject, leg, endpoint, Reply::default()),
+                None => self.impossible("record_on"),
+            }
+        }
+    }
+
     fn start_recording(
         &mut self,
         t: Moment,
@@ -128,14 +152,21 @@ impl CallStep<'_> {
                 it.id = Some(id);
                 it.pauses.for_secret = for_secret;
                 let (paused, path) = (it.pauses.any(), it.spec.path.to_string_lossy().into_owned());
+                // It goes on, and was begun with the leg that is on the other side now.
+                let swapped = it.leg.filter(|_| it.swapped);
+                let goes_on = it.spec.append;
+                if let Some(endpoint) = swapped.and_then(|leg| self.up_endpoint(leg)) {
+                    self.tell_media(Verb::FollowRecording { recording: id, endpoint, other_side: true });
+                }
                 if paused {
                     self.tell_media(Verb::PauseRecording { recording: id, paused: true });
                 }
-                self.note_recording("recording", &path);
-                let file = Some(path);
-                let id = Some(id.0);
-                let news = RecordingNews { call, leg, id, on: true, file, seconds: None, error: None };
-                self.tell(Event::Recording(news));
+                if !goes_on {
+                    self.note_recording("recording", &path);
+                    let (file, id) = (Some(path), Some(id.0));
+                    let news = RecordingNews { call, leg, id, on: true, file, seconds: None, error: None };
+                    self.tell(Event::Recording(news));
+                }
                 Ok(None)
             }
             // The recording has been ended meanwhile.
@@ -316,6 +347,13 @@ impl CallStep<'_> {
     }
 }
 
+/// The name of another file of the same recording.
+fn another(path: &Path, nth: u32) -> PathBuf {
+    let [stem, ending] =
+        [path.file_stem(), path.extension()].map(|it| it.unwrap_or_default().to_string_lossy());
+    path.with_file_name(format!("{stem}-{nth}.{ending}"))
+}
+
 impl Outcome {
     /// The recording of a call or a leg that is over has begun, or starting has failed.
     pub(crate) fn recording_for_nobody(
@@ -476,6 +514,7 @@ impl CallStep<'_> {
             voice_agent: None,
             route: diverted.and_then(|it| it.route.clone()),
             verstat: beginning.verstat,
+            resumed: self.call.resumed,
             diverted_by: diverted.map(|it| it.user.as_deref().unwrap_or(&it.number).to_owned()),
         };
         self.note(Note::LegOver { leg: id, usage: leg.usage, record: Box::new(record) });
