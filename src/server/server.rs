@@ -119,6 +119,17 @@ impl Server {
         let usage = |why: String| Failure::new(Exit::Usage, why);
         let sip = |why: String| Failure::new(Exit::Sip, why);
         let now = Instant::now();
+        // First: sound flows again before all else is there.
+        let (media, media_events) = Media::start(&config).map_err(sip)?;
+        let begun = match &config.survive {
+            Some(settings) => survive::begin(settings, &media, config.limits.ban),
+            None => {
+                media.settle();
+                Ok(survive::Begun::default())
+            }
+        };
+        let survive::Begun { keeper: call_keeper, surviving, refused_call, refused_source } =
+            begun.map_err(|error| usage(error.to_string()))?;
         let (store, saved_agents, pins): (Box<dyn LocationStore>, _, _) = match &config.server.store {
             Store::Memory => (Box::new(MemoryStore::new()), SavedAgents::default(), None),
             Store::Sqlite(path) => {
@@ -165,16 +176,6 @@ impl Server {
         };
         let last_call = ended_calls.as_ref().and_then(EndedCallStore::last_call);
         let last_call = last_call.unwrap_or_else(|| CallId::of_time(SystemTime::now()));
-        let (media, media_events) = Media::start(&config).map_err(sip)?;
-        let begun = match &config.survive {
-            Some(settings) => survive::begin(settings, &media, config.limits.ban),
-            None => {
-                media.settle();
-                Ok(survive::Begun::default())
-            }
-        };
-        let survive::Begun { keeper: call_keeper, surviving, refused_call, refused_source } =
-            begun.map_err(|error| usage(error.to_string()))?;
         let admission = AdmissionParts {
             current: current.clone(),
             registrar: registrar.clone(),

@@ -6,6 +6,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeVal;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::getppid;
 
 /// The environment variable with the process id of the orchestrator.
@@ -49,6 +50,14 @@ pub fn open_descriptors() -> usize {
 /// The soft limit of descriptors, which is in force. 0 if unknown.
 pub fn descriptor_soft_limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
+}
+
+/// For how long this process has run, to a tick of 10 ms; `None` if unknown.
+pub fn ran() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let began = Duration::from_millis(started_ticks(&stat)? * 1_000 / USER_HZ);
+    let now = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
+    Some(now.saturating_sub(began))
 }
 
 /// Start time of this process since 1970; `None` if unknown.

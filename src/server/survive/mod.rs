@@ -16,7 +16,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -246,7 +246,7 @@ pub(super) struct Begun {
 /// See [`SurviveError`].
 pub(super) fn begin(settings: &Survive, media: &Media, ban: Duration) -> Result<Begun, SurviveError> {
     let mut clock = Clock(Instant::now());
-    let starting_ms = clock.since_the_start();
+    let starting_ms = process::ran().unwrap_or_default().as_millis() as u64;
     let (mut store, kept) = Store::open(&settings.file, settings.size, boot().map_err(SurviveError::Boot)?)?;
     let mut kept: HashMap<u64, Vec<Bytes>> = kept.into_iter().collect();
     let stepping = store.stepping();
@@ -334,13 +334,6 @@ impl Clock {
     fn lap(&mut self) -> u64 {
         let before = std::mem::replace(&mut self.0, Instant::now());
         u64::try_from((self.0 - before).as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Milliseconds since the process began.
-    fn since_the_start(&self) -> u64 {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let ran = process::started().map(|started| now.saturating_sub(started));
-        u64::try_from(ran.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

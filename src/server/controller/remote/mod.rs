@@ -174,7 +174,8 @@ impl RemoteController {
         drop(self.begin.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Waits for a session with one of them, and with those that have restored endpoints, at most for `patience`; returns whether there is one.
+    /// Waits for a session with one of them, and with those that have restored endpoints, at most for `patience`; returns
+    /// whether there is one.
     pub fn wait_for_one(&self, patience: Duration) -> bool {
         self.table.wait_for_one(patience)
     }
