@@ -53,7 +53,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["state", "work"],
             &["turn"],
             &["admission"],
-            &["calls", "common", "journal", "keep"],
+            &["calls", "common", "journal", "keep", "works_on"],
             &["step"],
             &[
                 "Switch", "driver", "export", "history", "incoming", "input", "outside", "pair", "replay",

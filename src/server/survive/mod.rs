@@ -274,7 +274,7 @@ pub(super) fn begin(settings: &Survive, media: &Media, ban: Duration) -> Result<
         store.clone(),
         alive.map(|_| {
             let fault = broken.as_ref().map(|it| it.fault.clone());
-            ProcessBefore::of(away, &calls, (fault, took))
+            ProcessBefore { fault, took, ..ProcessBefore::of(away, &calls) }
         }),
     );
     let within_turns = WithinTurns::new(store.clone(), figures.clone(), told);

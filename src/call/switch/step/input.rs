@@ -53,7 +53,7 @@ impl CallStep<'_> {
             CallInput::Silent { leg } => self.silent(t, leg),
             CallInput::MediaLost { leg, reason } => self.without_media(t, leg, &reason),
             CallInput::ProcessLost { leg, reason } => {
-                self.lost(t, leg, (TerminationCause::ProcessLost, broken()), &reason);
+                self.lost(t, leg, &TerminationCause::ProcessLost, &reason);
             }
             CallInput::Digit { leg, digit, duration_ms, by, passed_on } => {
                 let shown = self.shown_key(t, leg, digit);
@@ -191,27 +191,27 @@ impl CallStep<'_> {
             return self.ignored();
         }
         tracing::warn!("leg {}: media lost: {reason}", leg.0);
-        self.lost(t, leg, (TerminationCause::MediaLost, recovered()), reason);
+        self.lost(t, leg, &TerminationCause::MediaLost, reason);
     }
 
-    /// A leg ends for a reason that no party has given, answered or not. `because`: for its BYE.
-    fn lost(&mut self, t: Moment, leg: LegId, (cause, because): (TerminationCause, Bytes), why: &str) {
+    /// A leg ends for a reason that no party has given, answered or not.
+    fn lost(&mut self, t: Moment, leg: LegId, cause: &TerminationCause, why: &str) {
         let Some(it) = self.call.leg_mut(leg).filter(|it| !it.life.is_ending()) else {
             return self.ignored();
+        };
+        let (what, phrase, because) = match cause {
+            TerminationCause::ProcessLost => ("process lost", "", broken()),
+            _ => ("media lost", "No Media Resources", recovered()),
         };
         it.why.cause = Some(cause.clone());
         let up = it.is_up();
         if up {
             it.why.reason = Some(because.clone());
         }
-        let (what, phrase) = match cause {
-            TerminationCause::ProcessLost => ("process lost", ""),
-            _ => ("media lost", "No Media Resources"),
-        };
         self.note_decision(Some(leg), what, why);
         self.hang_up_with(leg, 503, phrase);
         if up {
-            self.leave_bridge(t, leg, &cause, Some(because), None);
+            self.leave_bridge(t, leg, cause, Some(because), None);
         }
     }
 
