@@ -65,9 +65,7 @@ impl Harness {
         let new: Vec<_> =
             new.into_iter().filter_map(|call| Some((call, all.calls.get(&call)?.clone()))).collect();
         drop(all);
-        let here: BTreeSet<_> = self.snapshot().into_iter().map(|it| it.call).collect();
-        // Of one that is over, there may be refusals and records, which nothing runs again.
-        for (call, pieces) in new.into_iter().filter(|(call, _)| here.contains(call)) {
+        for (call, pieces) in new {
             let octets = |octets| KeptPiece { octets, written: now };
             let pieces: Vec<_> = pieces.into_iter().map(octets).collect();
             let turn = &mut Turn { now, wall: self.wall, sip: &mut self.endpoint };

@@ -62,6 +62,11 @@ pub(crate) struct ReadPiece {
     pub parted: Option<Bytes>,
 }
 
+/// Whether these are all pieces of a call that is over.
+pub(crate) fn is_over(pieces: &[ReadPiece]) -> bool {
+    matches!(pieces, [ReadPiece { head: None, parted: Some(_), .. }])
+}
+
 /// The start conditions of the latest calls, as octets.
 #[derive(Default)]
 pub(crate) struct Begun(Option<(Arc<Begin>, Bytes)>);
@@ -95,7 +100,7 @@ impl Lines {
     /// `None`: there are none, only a value.
     fn of(mut pieces: Vec<ReadPiece>) -> Result<Option<Self>, JournalError> {
         let Some(last) = pieces.iter().rposition(|piece| piece.head.is_some()) else {
-            return Err(JournalError::Begin);
+            return if is_over(&pieces) { Ok(None) } else { Err(JournalError::Begin) };
         };
         let mut pieces = pieces.drain(last..);
         let Some(first) = pieces.next() else { return Err(JournalError::Begin) };

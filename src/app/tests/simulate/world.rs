@@ -389,8 +389,11 @@ impl World {
     fn looks_beside(&mut self) {
         let beside = |call: &CallSnapshot| {
             let bridge = call.bridge.as_ref()?;
+            // The dead do not answer our BYE.
+            let is_dead =
+                |it: &LegSnapshot| it.contact.as_ref().is_some_and(|uri| uri.ends_with(&address(MORTAL)));
             let is_beside = |it: &&LegSnapshot| {
-                it.state == LegState::Answered && it.leg != bridge.a && it.leg != bridge.b
+                it.state == LegState::Answered && it.leg != bridge.a && it.leg != bridge.b && !is_dead(it)
             };
             call.legs.iter().find(is_beside).map(|it| it.leg)
         };
