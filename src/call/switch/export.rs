@@ -65,14 +65,16 @@ pub(super) struct Octets {
 pub(super) struct Parted {
     /// Records that wait for the last counters of media.
     pub unwritten: Vec<Cdr>,
-    /// Refusals that are not acknowledged; of a call that is over.
-    pub refusals: Option<Lingering>,
+    /// Refusals that are not acknowledged, and requests that are not answered; of a call that is over.
+    pub unsettled: Option<Lingering>,
+    /// Of a call that is over: no other one gets its number.
+    pub generations: Option<Generations>,
 }
 
 impl Parted {
     /// `None`: nothing is left.
     fn octets(&self, now: Instant) -> Result<Option<Bytes>, NotWritten> {
-        if self.unwritten.is_empty() && self.refusals.is_none() {
+        if self.unwritten.is_empty() && self.unsettled.is_none() {
             return Ok(None);
         }
         Ok(Some(ages::at(now, || rmp_serde::to_vec_named(self))?.into()))
@@ -200,17 +202,18 @@ pub(crate) fn keep(switch: &mut Switch, t: &Turn<'_>) {
 
 /// Writes what has changed of a call; `false`: there is no room for it.
 fn keep_call(kept: &mut Kept, switch: &mut Switch, t: &Turn<'_>, call: CallId) -> Result<bool, NotWritten> {
-    let mut parted = Parted { unwritten: switch.common.world.history.unwritten(call), refusals: None };
+    let mut parted = Parted { unwritten: switch.common.world.history.unwritten(call), ..Parted::default() };
     kept.octets.clear();
     let Some(of_id) = switch.calls.get(call) else {
         kept.with_programs.remove(&call);
-        parted.refusals = kept.unanswered.get(&call).and_then(|usages| t.sip.unacknowledged(usages));
+        parted.unsettled = kept.unanswered.get(&call).and_then(|usages| t.sip.unsettled(usages));
+        parted.generations = Some(switch.calls.generations());
         let Some(octets) = parted.octets(t.now)? else {
             kept.unanswered.remove(&call);
             return Ok(kept.store.keep(call, None));
         };
-        if parted.refusals.is_some() {
-            kept.is_refused(t.now, call);
+        if parted.unsettled.is_some() {
+            kept.is_unsettled(t.now, call);
         }
         rmp_serde::encode::write(&mut kept.octets, &Piece::of_over(octets))?;
         let written = WrittenCall {

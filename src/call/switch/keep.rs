@@ -14,7 +14,7 @@ use b2b_sip::endpoint::UsageId;
 const GROWN_UP: Duration = Duration::from_secs(5);
 /// The time between two of them.
 const APART: Duration = Duration::from_millis(5);
-/// When it is looked whether a refusal is acknowledged.
+/// When it is looked whether a call that is over is settled.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Where calls are written for the process after this one.
@@ -53,10 +53,11 @@ pub(crate) struct Kept {
     young: VecDeque<(Instant, CallId)>,
     /// The next of them is not written before.
     not_before: Option<Instant>,
-    /// Dialogs of callers that were never answered, by calls: a refusal may have to be repeated.
+    /// Dialogs that are over and were never answered, by calls: a refusal, or a BYE after a 2xx that has crossed our
+    /// CANCEL, may have to be repeated.
     pub unanswered: HashMap<CallId, Vec<UsageId>>,
-    /// When it is looked whether refusals of calls that are over are acknowledged.
-    refused: BTreeSet<(Instant, CallId)>,
+    /// When it is looked whether those of calls that are over are settled.
+    unsettled: BTreeSet<(Instant, CallId)>,
     pub begun: Begun,
     /// Of the latest piece.
     pub octets: Vec<u8>,
@@ -75,7 +76,7 @@ impl Kept {
             young,
             not_before: None,
             unanswered: HashMap::new(),
-            refused: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
             begun,
             octets,
         }
@@ -89,7 +90,7 @@ impl Kept {
     /// When the next call has to be written.
     pub fn next(&self) -> Option<Instant> {
         let young = self.next_young().into_iter();
-        young.chain(self.refused.first().map(|(at, _)| *at)).min()
+        young.chain(self.unsettled.first().map(|(at, _)| *at)).min()
     }
 
     fn next_young(&self) -> Option<Instant> {
@@ -97,17 +98,17 @@ impl Kept {
         Some(self.not_before.map_or(*at, |not_before| not_before.max(*at)))
     }
 
-    /// A call is over, and what its caller was told is not acknowledged: it is looked again later.
-    pub fn is_refused(&mut self, now: Instant, call: CallId) {
-        if !self.refused.iter().any(|(_, it)| *it == call) {
-            self.refused.insert((now + SOON, call));
+    /// A call is over, and what its parties were told may have to be repeated: it is looked again later.
+    pub fn is_unsettled(&mut self, now: Instant, call: CallId) {
+        if !self.unsettled.iter().any(|(_, it)| *it == call) {
+            self.unsettled.insert((now + SOON, call));
         }
     }
 
-    /// Looks again which refusals are acknowledged.
+    /// Looks again which calls are settled.
     pub fn look_again(&mut self, now: Instant) {
-        while let Some((_, call)) = self.refused.first().copied().filter(|(at, _)| *at <= now) {
-            self.refused.pop_first();
+        while let Some((_, call)) = self.unsettled.first().copied().filter(|(at, _)| *at <= now) {
+            self.unsettled.pop_first();
             self.changes(call, true);
         }
     }

@@ -171,9 +171,10 @@ impl Surviving {
         }
         for survivor in calls {
             let call = survivor.call;
-            let (Parted { unwritten, refusals }, is_over) = parted(&survivor.pieces);
-            if let Some(refusals) = refusals {
-                t.sip.take_in_lingering(t.now, refusals);
+            let (Parted { unwritten, unsettled, generations }, is_over) = parted(&survivor.pieces);
+            generations.into_iter().for_each(|it| switch.calls.go_on_behind(it));
+            if let Some(unsettled) = unsettled {
+                t.sip.take_in_lingering(t.now, unsettled);
             }
             if is_over {
                 switch.common.kept.iter_mut().for_each(|kept| kept.changes(call, false));

@@ -274,11 +274,13 @@ impl Endpoint {
         }
     }
 
-    /// The refusals of INVITEs of these usages, which may be over, that are not acknowledged; `None`: all are.
-    pub fn unacknowledged(&self, usages: &[UsageId]) -> Option<Lingering> {
+    /// What is sent again of these usages, which may be over: refusals of INVITEs that are not acknowledged, and
+    /// requests that are not answered. `None`: nothing.
+    pub fn unsettled(&self, usages: &[UsageId]) -> Option<Lingering> {
         let servers: Vec<_> = usages.iter().flat_map(|it| self.servers.written_unacknowledged(*it)).collect();
-        let of = |servers| Lingering { clients: Vec::new(), servers, last_request: self.last_request };
-        (!servers.is_empty()).then(|| of(servers))
+        let clients: Vec<_> = usages.iter().flat_map(|it| self.clients.written_unanswered(*it)).collect();
+        let is_settled = servers.is_empty() && clients.is_empty();
+        (!is_settled).then_some(Lingering { clients, servers, last_request: self.last_request })
     }
 
     /// Takes in transactions that belong to no usage. Returns the old and the new ids of requests to us.

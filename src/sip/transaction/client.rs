@@ -447,7 +447,15 @@ impl<U: OfUsage> ClientTransactions<U> {
         written(those.map(|(slot, client)| (slot as u32, client)))
     }
 
-    /// The transactions of a usage, as they are written.
+    /// The requests of a call that may be over, other than INVITE, which are not answered, as they are written.
+    pub fn written_unanswered(&self, usage: UsageId) -> Vec<WrittenClient<U>> {
+        use non_invite_client::State;
+        let mut requests = self.written_of(usage);
+        requests.retain(|it| matches!(it.machine, Machine::NonInvite(State::Trying | State::Proceeding)));
+        requests
+    }
+
+    /// The transactions of a call, as they are written.
     pub fn written_of(&self, usage: UsageId) -> Vec<WrittenClient<U>> {
         let slots = self.of_usages.of(usage).iter();
         written(slots.filter_map(|slot| Some((*slot, self.slab.get(*slot as usize)?))))

@@ -267,8 +267,8 @@ impl World {
             assert_eq!(lost, None, "an answered leg is lost of {before:?}, now {now:?}");
             let Some(now) = now else { continue };
             let who = before.call;
-            // Flows go on.
-            let of_flow = |name: &str| name == "ivr_node";
+            // Flows go on, and agents fail.
+            let of_flow = |name: &str| matches!(name, "ivr_node" | "voice_agent_failed");
             let mut lost = before.variables.iter().filter(|(name, _)| !of_flow(name));
             let lost = lost.find(|it| !now.variables.contains(it));
             assert_eq!(lost, None, "a variable of {who:?}, now {:?}: {before:?}", now.variables);

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::call_fsm::CallDirection;
 use crate::cdr::Cdr;
 use crate::controller::{EndpointId, EndpointStats, MediaController, MediaError, MediaFuture, Verb};
 use crate::handler::Party;
@@ -203,8 +202,8 @@ impl Common {
                 history.is_of(call, leg, &name);
             }
             Note::LegOver { leg, usage, record } => {
-                let is_unanswered = record.answered.is_none() && record.direction == CallDirection::Inbound;
-                if let (Some(kept), Some(usage)) = (&mut self.kept, usage.filter(|_| is_unanswered)) {
+                let unanswered = usage.filter(|_| record.answered.is_none());
+                if let (Some(kept), Some(usage)) = (&mut self.kept, unanswered) {
                     kept.unanswered.entry(call).or_default().push(usage);
                 }
                 history.by_gateway(call, leg, record.gateway.as_deref());
