@@ -146,8 +146,14 @@ impl CallStep<'_> {
         if !told {
             return self.hang_up(leg);
         }
-        self.call.leaving = Some(Leaving { leg, until: t.now + LEAVE });
+        let before = self.call.leaving.replace(Leaving { leg, until: t.now + LEAVE });
         self.arm();
+        // Another one was transferred away a moment ago: nothing else would end its leg.
+        if let Some(Leaving { leg: before, .. }) = before.filter(|it| it.leg != leg)
+            && self.call.leg(before).is_some()
+        {
+            self.hang_up(before);
+        }
     }
 
     /// `leg` leaves its bridge, and its partner is sent to `target`.
