@@ -65,7 +65,7 @@ pub(super) struct Octets {
 pub(super) struct Parted {
     /// Records that wait for the last counters of media.
     pub unwritten: Vec<Cdr>,
-    /// Refusals that are not acknowledged, and requests that are not answered; of a call that is over.
+    /// Refusals that are not acknowledged, and requests that are not answered.
     pub unsettled: Option<Lingering>,
     /// Of a call that is over: no other one gets its number.
     pub generations: Option<Generations>,
@@ -203,18 +203,21 @@ pub(crate) fn keep(switch: &mut Switch, t: &Turn<'_>) {
 /// Writes what has changed of a call; `false`: there is no room for it.
 fn keep_call(kept: &mut Kept, switch: &mut Switch, t: &Turn<'_>, call: CallId) -> Result<bool, NotWritten> {
     let mut parted = Parted { unwritten: switch.common.world.history.unwritten(call), ..Parted::default() };
+    if let Some(usages) = kept.unanswered.get_mut(&call) {
+        usages.retain(|usage| t.sip.unsettled(&[*usage]).is_some());
+        parted.unsettled = t.sip.unsettled(usages);
+    }
+    match parted.unsettled {
+        Some(_) => kept.is_unsettled(t.now, call),
+        None => drop(kept.unanswered.remove(&call)),
+    }
     kept.octets.clear();
     let Some(of_id) = switch.calls.get(call) else {
         kept.with_programs.remove(&call);
-        parted.unsettled = kept.unanswered.get(&call).and_then(|usages| t.sip.unsettled(usages));
         parted.generations = Some(switch.calls.generations());
         let Some(octets) = parted.octets(t.now)? else {
-            kept.unanswered.remove(&call);
             return Ok(kept.store.keep(call, None));
         };
-        if parted.unsettled.is_some() {
-            kept.is_unsettled(t.now, call);
-        }
         rmp_serde::encode::write(&mut kept.octets, &Piece::of_over(octets))?;
         let written = WrittenCall {
             octets: &kept.octets,

@@ -14,7 +14,7 @@ use b2b_sip::endpoint::UsageId;
 const GROWN_UP: Duration = Duration::from_secs(5);
 /// The time between two of them.
 const APART: Duration = Duration::from_millis(5);
-/// When it is looked whether a call that is over is settled.
+/// When it is looked whether a call is settled.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Where calls are written for the process after this one.
@@ -56,7 +56,7 @@ pub(crate) struct Kept {
     /// Dialogs that are over and were never answered, by calls: a refusal, or a BYE after a 2xx that has crossed our
     /// CANCEL, may have to be repeated.
     pub unanswered: HashMap<CallId, Vec<UsageId>>,
-    /// When it is looked whether those of calls that are over are settled.
+    /// When it is looked whether those of a call are settled.
     unsettled: BTreeSet<(Instant, CallId)>,
     pub begun: Begun,
     /// Of the latest piece.
@@ -98,7 +98,7 @@ impl Kept {
         Some(self.not_before.map_or(*at, |not_before| not_before.max(*at)))
     }
 
-    /// A call is over, and what its parties were told may have to be repeated: it is looked again later.
+    /// What parties of a call that have gone were told may have to be repeated: it is looked again later.
     pub fn is_unsettled(&mut self, now: Instant, call: CallId) {
         if !self.unsettled.iter().any(|(_, it)| *it == call) {
             self.unsettled.insert((now + SOON, call));
