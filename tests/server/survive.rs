@@ -363,7 +363,7 @@ fn an_agent_who_talks_across_a_kill_is_offered_no_other_caller() {
          [[route]]\ncalled = \"300\"\napp = \"queue/sales\"\n",
         bob.uri()
     );
-    let server = start(folder("127.0.79.7", &bob, &queue));
+    let server = start(folder("127.0.79.10", &bob, &queue));
     let bob_is = |server: &Server, state: &str| {
         until(state, || (server.get("/agents/bob").json()["state"] == state).then_some(()));
     };
@@ -391,6 +391,25 @@ fn an_agent_who_talks_across_a_kill_is_offered_no_other_caller() {
         cat.hang_up(&of_cat);
     });
     written(server.folder.path(), 0, 0);
+}
+
+#[test]
+fn calls_that_fit_into_the_memory_go_on_after_a_kill_and_the_others_are_told() {
+    let bob = Phone::new("bob");
+    let server = start(folder("127.0.79.9", &bob, ""));
+    let callers: Vec<Phone> = (0..40).map(|_| Phone::new("ann")).collect();
+    for caller in &callers {
+        caller.ask_for(server.sip, "200");
+        let (invite, peer) = bob.hear("INVITE");
+        bob.ring_to(&invite, peer);
+    }
+    // 14 KB each, of half a megabyte.
+    written(server.folder.path(), 36, 72);
+    let survive = server.get("/survive").json();
+    assert_eq!((&survive["covered"], &survive["not_covered"]), (&json!(36), &json!(4)), "{survive}");
+    let server = start(killed(server));
+    let survive = server.get("/survive").json();
+    assert_eq!(survive["before"]["went_on"], 36, "{survive}");
 }
 
 #[test]

@@ -228,6 +228,9 @@ fn keep_call(kept: &mut Kept, switch: &mut Switch, t: &Turn<'_>, call: CallId) -
         };
         return Ok(kept.store.keep(call, Some(written)));
     };
+    if !kept.store.takes(call) {
+        return Ok(false);
+    }
     let parted = parted.octets(t.now)?;
     let endpoints = of_id.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
     let is_up = of_id.answered_at.is_some();

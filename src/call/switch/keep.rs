@@ -19,6 +19,11 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// Where calls are written for the process after this one.
 pub trait CallStore: Send {
+    /// Whether there is room for a call, before it is written.
+    fn takes(&mut self, _call: CallId) -> bool {
+        true
+    }
+
     /// Writes what has changed of a call in a turn, whose messages leave when this returns; `None`: it is over, or
     /// cannot be written. `false`: there is no room for it, and nothing is left of it.
     fn keep(&mut self, call: CallId, written: Option<WrittenCall<'_>>) -> bool;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -12,6 +12,9 @@ use super::fault::ProcessFault;
 use super::{Shared, is_of_call, locked};
 use b2b_call::CallId;
 use b2b_call::switch::restore::Survivor;
+
+/// The least time between two lines of the log on calls that are not covered.
+const TOLD: Duration = Duration::from_secs(60);
 
 /// Calls that outlive the server.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
@@ -103,10 +106,23 @@ pub struct SurviveFigures(Option<Arc<Figures>>);
 
 struct Figures {
     store: Shared,
-    not_covered: Mutex<HashSet<CallId>>,
+    not_covered: Mutex<NotCovered>,
     before: Mutex<Option<ProcessBefore>>,
     /// When its calls were joined.
     joined: Instant,
+}
+
+#[derive(Default)]
+struct NotCovered {
+    calls: HashSet<CallId>,
+    /// When the log last said so.
+    told: Option<Instant>,
+}
+
+impl Figures {
+    fn not_covered(&self) -> MutexGuard<'_, NotCovered> {
+        self.not_covered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl SurviveFigures {
@@ -137,14 +153,23 @@ impl SurviveFigures {
         );
     }
 
-    /// A call has been written, or could not be.
-    pub(super) fn covers(&self, call: CallId, is_covered: bool) {
+    /// A call has been written, or is over.
+    pub(super) fn covers(&self, call: CallId) {
+        if let Some(figures) = &self.0 {
+            figures.not_covered().calls.remove(&call);
+        }
+    }
+
+    /// A call would not outlive this process. The log says so once a minute.
+    pub(super) fn does_not_cover(&self, call: CallId, why: &str) {
         let Some(figures) = &self.0 else { return };
-        let mut not_covered = figures.not_covered.lock().unwrap_or_else(PoisonError::into_inner);
-        match is_covered {
-            true => not_covered.remove(&call),
-            false => not_covered.insert(call),
-        };
+        let mut not_covered = figures.not_covered();
+        not_covered.calls.insert(call);
+        if not_covered.told.is_none_or(|told| told.elapsed() > TOLD) {
+            not_covered.told = Some(Instant::now());
+            let (call, count) = (call.0, not_covered.calls.len());
+            tracing::warn!("call {call} would not outlive this process, as {count} in all: {why}");
+        }
     }
 
     /// As it is now.
@@ -154,7 +179,7 @@ impl SurviveFigures {
         let covered = store.keys().filter(|key| is_of_call(*key)).count();
         let (octets, size) = store.room();
         drop(store);
-        let not_covered = figures.not_covered.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let not_covered = figures.not_covered().calls.len();
         let before = figures.before.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Survival { on: true, covered, not_covered, octets, size, before }
     }

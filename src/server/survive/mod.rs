@@ -36,7 +36,7 @@ use b2b_sip::net::RefusedCall;
 use commands::{KeptCommands, OF_COMMAND};
 use fault::Broken;
 use figures::{ProcessBefore, SurviveFigures, Took};
-use store::{Boot, Store, StoreError};
+use store::{Boot, Full, Store, StoreError};
 
 /// How often media is written again, whatever happens in its call: its packets go on.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -47,6 +47,8 @@ const AT_ONCE: usize = 32;
 
 /// How often it is written that this process lives, so that the next one knows for how long none did.
 const LIVES: Duration = Duration::from_secs(1);
+/// The octets that a bridged call takes, with its media, once it has grown.
+const CALL_ROOM: usize = 14 << 10;
 /// The number of that record, and the bit in those of endpoints, which no call's has.
 const ALIVE: u64 = u64::MAX;
 const OF_ENDPOINT: u64 = 1 << 63;
@@ -135,6 +137,8 @@ struct WithinTurns {
     firsts: u64,
     /// Each call's first piece, and the pieces after it.
     pieces: HashMap<CallId, (u64, u32)>,
+    /// As many calls are written: what grows later needs its room, too.
+    most: usize,
     octets: Vec<u8>,
 }
 
@@ -142,7 +146,8 @@ impl WithinTurns {
     fn new(store: Shared, figures: SurviveFigures, changed: mpsc::UnboundedSender<Changed>) -> Self {
         // Those of the process before are less: it had not one in each microsecond.
         let firsts = now_ms() * 1_000;
-        WithinTurns { store, figures, changed, firsts, pieces: HashMap::new(), octets: Vec::new() }
+        let most = locked(&store).room().1 / CALL_ROOM;
+        WithinTurns { store, figures, changed, firsts, pieces: HashMap::new(), most, octets: Vec::new() }
     }
 
     /// `false`: there is no room for it, and nothing is left of the call.
@@ -172,28 +177,40 @@ impl WithinTurns {
             added.map_err(|error| error.to_string())
         });
         let Err(why) = written else { return true };
-        tracing::warn!("call {} would not outlive this process: {why}", call.0);
+        self.figures.does_not_cover(call, &why);
+        self.forget(call);
+        false
+    }
+
+    /// Nothing is left of a call, and of its media.
+    fn forget(&mut self, call: CallId) {
         locked(&self.store).remove(call.0);
         self.pieces.remove(&call);
-        false
+        // A thread that has ended writes nothing more.
+        let _ = self.changed.send(Changed { call, endpoints: Vec::new() });
     }
 }
 
 impl CallStore for WithinTurns {
+    fn takes(&mut self, call: CallId) -> bool {
+        let takes = self.pieces.contains_key(&call) || self.pieces.len() < self.most;
+        if !takes {
+            self.figures.does_not_cover(call, &Full.to_string());
+        }
+        takes
+    }
+
     fn keep(&mut self, call: CallId, written: Option<WrittenCall<'_>>) -> bool {
         let Some(written) = written else {
-            locked(&self.store).remove(call.0);
-            self.pieces.remove(&call);
-            self.figures.covers(call, true);
-            // A thread that has ended writes nothing more.
-            let _ = self.changed.send(Changed { call, endpoints: Vec::new() });
+            self.figures.covers(call);
+            self.forget(call);
             return true;
         };
         let is_covered = self.write(call, &written);
-        if !is_covered || !written.goes_on {
-            self.figures.covers(call, is_covered);
+        if is_covered && !written.goes_on {
+            self.figures.covers(call);
         }
-        if written.media_changes {
+        if is_covered && written.media_changes {
             let _ = self.changed.send(Changed { call, endpoints: written.endpoints });
         }
         is_covered
@@ -204,14 +221,11 @@ fn locked(store: &Shared) -> MutexGuard<'_, Store> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes a record. One that cannot be written is told, and there is none: `false`.
-fn put(store: &Shared, key: u64, kept: &impl Serialize) -> bool {
+/// Writes a record. If it cannot be written, there is none.
+fn put(store: &Shared, key: u64, kept: &impl Serialize) -> Result<(), String> {
     let octets = rmp_serde::to_vec(kept).map_err(|error| error.to_string());
     let put = |octets: Vec<u8>| locked(store).put(key, &octets).map_err(|error| error.to_string());
-    let Err(why) = octets.and_then(put) else { return true };
-    tracing::warn!("endpoint {} would not outlive this process: {why}", key & !OF_ENDPOINT);
-    locked(store).remove(key);
-    false
+    octets.and_then(put).inspect_err(|_| locked(store).remove(key))
 }
 
 /// The start of the system.
@@ -616,7 +630,12 @@ impl CallKeeper {
         });
         for (endpoint, call, media) in join_all(written).await {
             if let Ok(media) = media {
-                put(&self.store, endpoint.0 | OF_ENDPOINT, &KeptMedia { call: call.0, media: media.into() });
+                let kept = KeptMedia { call: call.0, media: media.into() };
+                if let Err(why) = put(&self.store, endpoint.0 | OF_ENDPOINT, &kept) {
+                    // Without its media it would not go on.
+                    locked(&self.store).remove(call.0);
+                    self.figures.does_not_cover(call, &why);
+                }
             }
         }
     }

@@ -248,8 +248,11 @@ impl Store {
     /// Adds octets to the record of this number.
     ///
     /// # Errors
-    /// They do not fit in: the record stays as it is.
+    /// They do not fit in, or there is no record: it stays as it is.
     pub fn add(&mut self, key: u64, octets: &[u8]) -> Result<(), Full> {
+        if !self.latest.contains_key(&key) {
+            return Err(Full);
+        }
         let place = self.append(key, Some(octets), true)?;
         self.latest.entry(key).or_default().push(place);
         Ok(())
