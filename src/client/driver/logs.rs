@@ -18,6 +18,8 @@ use b2b_call::agent::{AgentService, Direction, LegReport, Seen};
 
 /// Maximum number of lines that wait for the disk.
 const QUEUE: usize = 4_096;
+/// As many logs of ended legs are open.
+const ENDED: usize = 32;
 /// Maximum number of messages kept whose leg is not known yet, such as those of a call that has just begun.
 const STRAYS: usize = 64;
 
@@ -27,6 +29,8 @@ pub(super) struct Logs {
     calls: HashMap<Vec<u8>, LegId>,
     strays: VecDeque<(Vec<u8>, Seen)>,
     events: broadcast::Receiver<ClientEvent>,
+    /// Legs that have ended, whose logs are still open.
+    ended: VecDeque<LegId>,
     lines: Option<Sender<Line>>,
     lost: u64,
     writer: Option<JoinHandle<()>>,
@@ -59,7 +63,8 @@ impl Logs {
         let write = move || write_all(&folder, &queue);
         let writer = Some(std::thread::Builder::new().name("call-logs".into()).spawn(write)?);
         let lines = Some(lines);
-        Ok(Logs { calls: HashMap::new(), strays: VecDeque::new(), events, lines, lost: 0, writer })
+        let (calls, strays, ended) = (HashMap::new(), VecDeque::new(), VecDeque::new());
+        Ok(Logs { calls, strays, ended, events, lines, lost: 0, writer })
     }
 
     /// Sets the Call-ID of a new leg.
@@ -80,10 +85,15 @@ impl Logs {
         self.write(leg, "counters".to_owned(), format!("{stats:#?}\n{reception:#?}\n").into_bytes());
     }
 
-    /// Closes the log of an ended leg.
+    /// Closes the log of a leg that has ended, once more have: its last messages leave after its end.
     pub fn ends(&mut self, leg: LegId) {
-        self.calls.retain(|_, of| *of != leg);
-        self.send(Line::Close { leg });
+        self.ended.push_back(leg);
+        if self.ended.len() > ENDED
+            && let Some(leg) = self.ended.pop_front()
+        {
+            self.calls.retain(|_, of| *of != leg);
+            self.send(Line::Close { leg });
+        }
     }
 
     /// Logs what has happened since the last call.
