@@ -110,11 +110,14 @@ impl Kept {
         }
     }
 
-    /// Looks again which calls are settled.
-    pub fn look_again(&mut self, now: Instant) {
+    /// Looks again which calls are settled; nothing of the others has to be written.
+    pub fn look_again(&mut self, now: Instant, is_settled: impl Fn(&[UsageId]) -> bool) {
         while let Some((_, call)) = self.unsettled.first().copied().filter(|(at, _)| *at <= now) {
             self.unsettled.pop_first();
-            self.changes(call, true);
+            match self.unanswered.get(&call) {
+                Some(usages) if !is_settled(usages) => drop(self.unsettled.insert((now + SOON, call))),
+                _ => self.changes(call, true),
+            }
         }
     }
 

@@ -174,7 +174,7 @@ impl Switch {
         self.common.wake_applications(t);
         if let Some(kept) = &mut self.common.kept {
             kept.grow_up(t.now);
-            kept.look_again(t.now);
+            kept.look_again(t.now, |usages| t.sip.unsettled(usages).is_none());
         }
         while let Some((at, id)) = self.common.timers.pop_due(t.now) {
             let Some(call) = self.calls.get_mut(id) else { continue };
