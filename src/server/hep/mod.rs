@@ -21,6 +21,7 @@ use b2b_base::util::wall::WallClock;
 use b2b_call::switch::Mirror;
 use b2b_sip::endpoint::Transport;
 use b2b_sip::msg::veil::without_secrets;
+use b2b_sip::net::call_id_of;
 use b2b_sip::net::tap::{Direction, Seen};
 use packet::{Agent, Passed, encode};
 
@@ -133,7 +134,7 @@ fn send(
             from,
             to,
             udp: seen.flow.transport == Transport::Udp,
-            correlation: call_id(&message),
+            correlation: call_id_of(&message).unwrap_or_default(),
             message: &message,
         };
         let counter = match encode(&passed, agent).map(|packet| socket.send(&packet)) {
@@ -144,18 +145,6 @@ fn send(
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// The value of Call-ID; empty if there is none.
-fn call_id(message: &[u8]) -> &[u8] {
-    let lines =
-        message.split(|octet| *octet == b'\n').skip(1).take_while(|line| !line.trim_ascii().is_empty());
-    let mut fields = lines.filter_map(|line| {
-        let colon = line.iter().position(|octet| *octet == b':')?;
-        Some((line[..colon].trim_ascii(), line[colon + 1..].trim_ascii()))
-    });
-    let is = |name: &[u8]| name.eq_ignore_ascii_case(b"Call-ID") || name.eq_ignore_ascii_case(b"i");
-    fields.find(|(name, _)| is(name)).map(|(_, value)| value).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -193,7 +182,8 @@ mod tests {
             ("SIP/2.0 200 OK\r\nVia: x\r\n\r\nCall-ID: body", ""),
             ("", ""),
         ] {
-            assert_eq!(call_id(message.as_bytes()), expected.as_bytes(), "{message:?}");
+            let found = call_id_of(message.as_bytes()).unwrap_or_default();
+            assert_eq!(found, expected.as_bytes(), "{message:?}");
         }
     }
 }

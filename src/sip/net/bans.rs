@@ -32,7 +32,7 @@ pub struct RefusedCall {
 impl RefusedCall {
     /// The call of this message, until then; `None`: the message names none.
     pub fn of(message: &[u8], until: Instant) -> Option<Self> {
-        let call_id = call_id(message)?.to_vec();
+        let call_id = call_id_of(message)?.to_vec();
         Some(RefusedCall { call_id, by_response: is_response(message), until })
     }
 
@@ -42,7 +42,7 @@ impl RefusedCall {
     }
 
     fn refuses(&self, message: &[u8]) -> bool {
-        is_response(message) == self.by_response && call_id(message) == Some(&self.call_id)
+        is_response(message) == self.by_response && call_id_of(message) == Some(&self.call_id)
     }
 }
 
@@ -50,14 +50,14 @@ fn is_response(message: &[u8]) -> bool {
     message.starts_with(b"SIP/2.0 ")
 }
 
-/// The Call-ID of a message that may be no message.
-fn call_id(message: &[u8]) -> Option<&[u8]> {
-    let lines = message.split(|octet| *octet == b'\n').map(<[u8]>::trim_ascii_end);
+/// The Call-ID of a message that may be no message; `None`: it names none.
+pub fn call_id_of(message: &[u8]) -> Option<&[u8]> {
+    let lines = message.split(|octet| *octet == b'\n').skip(1).map(<[u8]>::trim_ascii);
     lines.take_while(|line| !line.is_empty()).find_map(|line| {
-        let (name, value) = line.split_at_checked(line.iter().position(|octet| *octet == b':')?)?;
-        let name = name.trim_ascii();
+        let (name, value) = line.split_at(line.iter().position(|octet| *octet == b':')?);
+        let name = name.trim_ascii_end();
         let is_call_id = name.eq_ignore_ascii_case(b"Call-ID") || name.eq_ignore_ascii_case(b"i");
-        is_call_id.then(|| value.get(1..).unwrap_or_default().trim_ascii())
+        is_call_id.then(|| value.get(1..).unwrap_or_default().trim_ascii_start())
     })
 }
 

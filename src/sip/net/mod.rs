@@ -58,7 +58,7 @@ mod udp;
 #[cfg(feature = "tls")]
 mod unverified;
 
-pub use bans::{Ban, RefusedCall};
+pub use bans::{Ban, RefusedCall, call_id_of};
 pub use certified::CertifiedPeers;
 pub use limits::{NetCounters, NetLimits, ProvenBy};
 pub use listeners::{Listening, NamedListener, listener_of};
