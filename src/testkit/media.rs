@@ -37,7 +37,7 @@ pub(super) struct State {
     faults: Option<(f64, StdRng)>,
     /// Descriptions held back until the test releases them, if enabled.
     gates: Option<Gates>,
-    /// Of endpoints that are to be opened later.
+    /// Of endpoints and recordings that are to be opened later.
     endpoint_gates: Option<Gates>,
     /// Counters set by the test.
     stats: HashMap<EndpointId, EndpointStats>,
@@ -54,13 +54,13 @@ pub(super) struct State {
 type Gates = Vec<oneshot::Sender<()>>;
 
 /// The answer: at once, or when the test opens the gates. At the end of a test all are open.
-fn gated(gates: &mut Option<Gates>, answer: Result<Answer, MediaError>) -> MediaFuture<Answer> {
-    let Some(gates) = gates else { return MediaFuture::ready(answer) };
+fn gated(gates: &mut Option<Gates>, answer: MediaFuture<Answer>) -> MediaFuture<Answer> {
+    let Some(gates) = gates else { return answer };
     let (opens, gate) = oneshot::channel();
     gates.push(opens);
     MediaFuture::pending(async move {
         let _ = gate.await;
-        answer
+        answer.await
     })
 }
 
@@ -228,12 +228,13 @@ impl FakeMedia {
         open_all(self.state().gates.take());
     }
 
-    /// From now on, endpoints are opened at [`FakeMedia::open_endpoints`], as by a distant media server.
+    /// From now on, endpoints are opened and recordings begin at [`FakeMedia::open_endpoints`], as by a distant media
+    /// server, or a slow disk.
     pub fn hold_endpoints(&self) {
         self.state().endpoint_gates.get_or_insert_default();
     }
 
-    /// Opens the waiting endpoints; later ones are opened at once.
+    /// Opens what waits; later endpoints and recordings are opened at once.
     pub fn open_endpoints(&self) {
         open_all(self.state().endpoint_gates.take());
     }
@@ -277,7 +278,8 @@ impl FakeMedia {
             second => with(&mut taken, second.and_then(|(_, side)| side)).map_err(Into::into),
         };
         state.held.insert(one, taken);
-        gated(&mut state.gates, result.map(|octets| Answer::Description(octets.into())))
+        let answer = result.map(|octets| Answer::Description(octets.into()));
+        gated(&mut state.gates, MediaFuture::ready(answer))
     }
 
     fn between<T: Into<Bytes>, E: Into<MediaError> + From<NegotiateError>>(
@@ -357,7 +359,7 @@ impl MediaBackend for FakeMedia {
         }
         match verb {
             Verb::Allocate { spec, .. } => {
-                let opened = self.open(&spec);
+                let opened = MediaFuture::ready(self.open(&spec));
                 return gated(&mut self.state().endpoint_gates, opened);
             }
             // There are no packets, so their source does not matter.
@@ -427,7 +429,7 @@ impl MediaBackend for FakeMedia {
             }
             Verb::Record { recording: _, endpoint, spec } => {
                 let begun = self.staged(endpoint, |stage| stage.record(Hears::Party(endpoint), &spec));
-                return begun.map(Answer::Recording);
+                return gated(&mut self.state().endpoint_gates, begun.map(Answer::Recording));
             }
             Verb::PauseRecording { recording, paused } => self.state().stage.pause(recording, paused),
             Verb::FollowRecording { recording, endpoint, other_side: _ } => {

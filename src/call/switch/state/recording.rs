@@ -91,6 +91,8 @@ pub(crate) struct Recording {
     pub leg: Option<LegId>,
     /// `None`: there is no file yet.
     pub id: Option<RecordingId>,
+    /// Its beginning has been told, by this process or one before.
+    pub is_told: bool,
     pub pauses: Pauses,
     /// The recorded endpoint is the other side of the first one.
     pub swapped: bool,
@@ -124,7 +126,8 @@ impl Recordings {
         let spec = spec(self.begun + 1).ok_or(no_folder)?;
         self.begun += 1;
         let (leg, id, pauses) = (None, None, Pauses::default());
-        self.running = Some(Box::new(Recording { spec, leg, id, pauses, swapped: false }));
+        let recording = Recording { spec, leg, id, is_told: false, pauses, swapped: false };
+        self.running = Some(Box::new(recording));
         Ok(())
     }
 }

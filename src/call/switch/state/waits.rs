@@ -59,6 +59,8 @@ impl Waits {
     /// The component that answers it.
     pub fn answerer(&self) -> Answerer {
         match self {
+            // The next process asks again.
+            Waits::Media(OnMedia::Recording { .. }) => Answerer::Nothing,
             Waits::Media(_) => Answerer::Media,
             Waits::Found(OnFound::Decide(_)) => Answerer::Handler,
             Waits::Found(OnFound::Referral { .. }) => Answerer::Target,

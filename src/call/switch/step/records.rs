@@ -94,23 +94,23 @@ impl CallStep<'_> {
         }
     }
 
-    /// The recordings of a process before go on: in their files, or in others next to them, where nothing can be added to
-    /// them.
+    /// The recordings of a process before go on, those that it was about to begin, too: in their files, or in others next to
+    /// them, where nothing can be added to them.
     pub(crate) fn record_on(&mut self, t: Moment) {
         let legs = self.call.legs.ids().map(Subject::Leg);
         for subject in std::iter::once(Subject::Call(self.id)).chain(legs).collect::<Vec<_>>() {
             let Some(recordings) = self.recordings(subject) else { continue };
-            let Some(it) = recordings.running.as_mut().filter(|it| it.id.is_some()) else { continue };
+            let Some(it) = recordings.running.as_mut() else { continue };
+            // Before the first answer there is none.
+            let Some(leg) = it.leg.take() else { continue };
             it.id = None;
             it.spec.append = it.spec.coding != Coding::Opus;
             if !it.spec.append {
                 recordings.begun += 1;
-                it.spec.path = another(&it.spec.path, recordings.begun);
+                (it.spec.path, it.is_told) = (another(&it.spec.path, recordings.begun), false);
             }
             // If the leg is on its way out, and no other one is up, it waits for the next answer.
-            if let Some(leg) = it.leg.take()
-                && let Some(endpoint) = self.up_endpoint(leg)
-            {
+            if let Some(endpoint) = self.up_endpoint(leg) {
                 self.start_recording(t, subject, leg, endpoint, Reply::default());
             }
         }
@@ -155,14 +155,14 @@ impl CallStep<'_> {
                 let (paused, path) = (it.pauses.any(), it.spec.path.to_string_lossy().into_owned());
                 // It goes on, and was begun with the leg that is on the other side now.
                 let swapped = it.leg.filter(|_| it.swapped);
-                let goes_on = it.spec.append;
+                let is_told = std::mem::replace(&mut it.is_told, true);
                 if let Some(endpoint) = swapped.and_then(|leg| self.up_endpoint(leg)) {
                     self.tell_media(Verb::FollowRecording { recording: id, endpoint, other_side: true });
                 }
                 if paused {
                     self.tell_media(Verb::PauseRecording { recording: id, paused: true });
                 }
-                if !goes_on {
+                if !is_told {
                     self.note_recording("recording", &path);
                     let (file, id) = (Some(path), Some(id.0));
                     let news = RecordingNews { call, leg, id, on: true, file, seconds: None, error: None };

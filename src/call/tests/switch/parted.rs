@@ -1,13 +1,16 @@
-//! A process that ends when a call is over, and what is left of it has not left: records and refusals.
+//! A process that ends while something is under way: what is left of a call that is over, records and refusals, has not
+//! left, or media has not answered.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use b2b_call::cdr::Cdr;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallService, DialRequest};
 use b2b_testkit::{Handler, Harness, Moment, SESSION};
 
-use crate::routed::{ANN, BOB, uri};
+use crate::routed::{ANN, BOB, recorded, uri};
 
 fn desk() -> Vec<Arc<dyn ApplicationHandler>> {
     let decide = |call: IncomingCall, _: CallService| async move {
@@ -67,4 +70,45 @@ fn a_refusal_that_has_not_left_leaves_from_the_next_process() {
     let statuses: Vec<_> = harness.records().iter().map(|it| it.ending.sip_status).collect();
     assert_eq!(statuses, [Some(486)], "one call");
     assert_eq!(harness.counters_of_all().incoming, 1);
+}
+
+/// The server dies three times in a row while media does not answer.
+fn recording_goes_on(has_begun: bool) {
+    let (mut harness, ann, at_ann) = recorded();
+    harness.survives();
+    let (call, service) = (harness.snapshot()[0].call, harness.service());
+    if !has_begun {
+        harness.media().hold_endpoints();
+    }
+    harness.wait(Duration::from_secs(1), async move { service.record_call(call, None).await }).unwrap();
+    harness.media().hold_endpoints();
+    for _ in 0..3 {
+        harness.dies_after(1, Moment::BeforeRecord);
+        harness.call(ann, "busy", Some(SESSION));
+        assert!(harness.is_down());
+        harness.comes_back(desk(), |_| {});
+        assert_eq!(harness.snapshot()[0].recording, None);
+    }
+    harness.media().open_endpoints();
+    harness.run(Duration::from_secs(1));
+    let files: HashSet<_> = harness.media().recordings().into_iter().map(|(_, it)| it.spec.path).collect();
+    let file = harness.snapshot().remove(0).recording.unwrap().file;
+    assert_eq!(files, HashSet::from([file.clone().into()]));
+    harness.hang_up(ann, at_ann);
+    harness.run(Duration::from_secs(400));
+    harness.assert_nothing_held();
+    let files =
+        |it: Cdr| it.variables.into_iter().find(|(name, _)| name == "recording").map(|(_, files)| files);
+    let told: Vec<_> = harness.records().into_iter().filter_map(files).collect();
+    assert_eq!(told, [file.clone(), file], "once for each leg");
+}
+
+#[test]
+fn a_recording_that_media_is_asked_for_again_outlives_another_death() {
+    recording_goes_on(true);
+}
+
+#[test]
+fn a_recording_that_is_about_to_begin_outlives_its_process() {
+    recording_goes_on(false);
 }
