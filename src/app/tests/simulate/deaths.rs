@@ -267,9 +267,13 @@ impl World {
             assert_eq!(lost, None, "an answered leg is lost of {before:?}, now {now:?}");
             let Some(now) = now else { continue };
             let who = before.call;
-            // Flows go on, and agents fail.
-            let of_flow = |name: &str| matches!(name, "ivr_node" | "voice_agent_failed");
-            let mut lost = before.variables.iter().filter(|(name, _)| !of_flow(name));
+            // Flows go on, agents fail, and who was called back from a slot is parked again.
+            let changes = |name: &str| match name {
+                "ivr_node" | "voice_agent_failed" => true,
+                "parked" => before.dialling.is_some(),
+                _ => false,
+            };
+            let mut lost = before.variables.iter().filter(|(name, _)| !changes(name));
             let lost = lost.find(|it| !now.variables.contains(it));
             assert_eq!(lost, None, "a variable of {who:?}, now {:?}: {before:?}", now.variables);
             assert_eq!(before.bridge, now.bridge, "the bridge of {before:?}");
@@ -280,7 +284,8 @@ impl World {
             let in_room = before.application.as_deref().is_some_and(|it| it.starts_with("conference/"));
             for leg in answered(before).into_iter().filter(|_| in_room) {
                 let (was, is) = (left.members.get(&leg), self.harness.members().get(&leg).copied());
-                assert_eq!(was.copied(), is, "in the room, of {before:?}");
+                // Who was about to join has.
+                assert!(was.copied() == is || was.is_none(), "{is:?} in the room, of {before:?}");
             }
             // Whose time in a parking slot is over by now is on the way back.
             let waits = before.state == CallState::InQueue && !talks(before);

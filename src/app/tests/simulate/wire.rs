@@ -30,6 +30,8 @@ struct Dialog {
     offered_targets: HashMap<String, String>,
     /// The initial INVITE has failed, or is about to.
     fails: bool,
+    /// A PRACK was answered with 481 before; behind a death, the refusal may leave after that.
+    unknown_prack: bool,
     is_up: bool,
     is_over: bool,
 }
@@ -103,6 +105,9 @@ pub fn fault(wire: &[Sent], ours: std::net::SocketAddr) -> Option<String> {
     for (id, it) in &dialogs {
         if it.bare_ack {
             return Some(format!("{id}: an offer in a 2xx is not answered in the ACK, and the call goes on"));
+        }
+        if it.unknown_prack && !it.fails {
+            return Some(format!("{id}: a PRACK that nobody knows (RFC 3262 §3)"));
         }
         // One or two ACKs may be lost, and the party may die.
         let mut again = it.accepted.iter().filter(|(_, times)| **times > 3);
@@ -188,9 +193,7 @@ impl Dialog {
             self.is_up |= class == b'2';
             self.fails |= code >= 300 && !self.is_up;
         }
-        if ours && it.cseq.ends_with("PRACK") && code == 481 && !self.is_over && !self.fails {
-            return Some("a PRACK that nobody knows (RFC 3262 §3)");
-        }
+        self.unknown_prack |= ours && it.cseq.ends_with("PRACK") && code == 481 && !self.is_over;
         // These statuses end the dialog of the party that asked (RFC 5057 §5.1).
         let ends = matches!(code, 404 | 410 | 416 | 482..=485 | 502 | 604);
         if ours && ends && self.is_up && !self.is_over {

@@ -577,14 +577,19 @@ impl CallStep<'_> {
     pub(crate) fn answered_by(&mut self, t: Moment, then: OnFound, result: Result<Found, Panicked>) {
         self.out.counters.panics += u64::from(result.is_err());
         match then {
-            OnFound::Dial { .. } => match result {
-                Ok(Found::Contacts(Ok(found))) => self.dial_stages(t, vec![found.into()]),
-                Ok(Found::Contacts(Err(error))) => self.dial_over(DialError::Lookup(error)),
-                _ => {
-                    let error = DialError::Invalid("the resolver panicked".to_owned());
-                    self.dial_over(error);
+            OnFound::Dial { .. } => {
+                if let Some(dialling) = &mut self.call.dialling {
+                    dialling.lookup = None;
                 }
-            },
+                match result {
+                    Ok(Found::Contacts(Ok(found))) => self.dial_stages(t, vec![found.into()]),
+                    Ok(Found::Contacts(Err(error))) => self.dial_over(DialError::Lookup(error)),
+                    _ => {
+                        let error = DialError::Invalid("the resolver panicked".to_owned());
+                        self.dial_over(error);
+                    }
+                }
+            }
             OnFound::Decide(asked) => self.decided(t, *asked, action(result)),
             OnFound::Referral { referral, asked_by, next } => {
                 self.led_by_handler(t, *referral, asked_by, next, action(result));
