@@ -150,6 +150,9 @@ impl Alone {
                 Some(next) => self.one(|step| step.step(t, CallInput::Follow(next))),
                 None => break,
             }
+            let dialling = self.call.dialling.as_ref();
+            let is_found = dialling.is_none_or(|it| it.dial.is_none() || it.lookup.is_none());
+            assert!(is_found, "the number of an answered look-up may be another's in the next process");
         }
     }
 
@@ -221,6 +224,7 @@ impl Alone {
                 let contact = ResolvedContact::new(format!("sip:{}@192.0.2.9", request.target), 0);
                 let found = LookupResult::new(LookupKind::User, &request.target, vec![contact]);
                 let found = Ok(Found::Contacts(Ok(found)));
+                self.out.push(Follow::LookingUp { call, request: 1 });
                 self.out.push(Follow::Found { then: OnFound::Dial { call }, found });
             }
             Effect::HandTo(asked) => {
