@@ -27,6 +27,8 @@ const FAULTS: [Signal; 5] =
     [Signal::SIGABRT, Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE];
 /// A server that is ready and gives no sign of life for this long hangs.
 const SILENCE: Duration = Duration::from_secs(5);
+/// One that was started again and is not ready after this long hangs over the calls that it takes up.
+const RESTORING: Duration = Duration::from_secs(60);
 /// How often that is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// With so many deaths within that time, the next start waits.
@@ -37,8 +39,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Whether the server responds, in the keeper's own time.
 #[derive(Debug, Default)]
 struct Watch {
-    /// It is ready, and not about to end.
-    armed: bool,
+    /// How long it may give no sign; `None`: it has never been ready, or is about to end.
+    limit: Option<Duration>,
     silent: Duration,
 }
 
@@ -49,8 +51,9 @@ impl Watch {
         let before = self.silent;
         self.silent = if passed > 2 * TICK { Duration::ZERO } else { before + passed };
         // The first one leaves a core, if that is wanted and the process is not stopped.
-        let signals = [(SILENCE, Signal::SIGABRT), (SILENCE + TICK, Signal::SIGKILL)];
-        let is_time = |limit| self.armed && before < limit && limit <= self.silent;
+        let most = self.limit?;
+        let signals = [(most, Signal::SIGABRT), (most + TICK, Signal::SIGKILL)];
+        let is_time = |limit| before < limit && limit <= self.silent;
         signals.into_iter().find(|(limit, _)| is_time(*limit)).map(|(_, signal)| signal)
     }
 }
@@ -67,7 +70,7 @@ struct Keeper {
     deaths: Vec<Instant>,
     /// The server was told to end.
     ends: bool,
-    /// The server hangs, and was sent a signal.
+    /// The server hangs, over no known call, and was sent a signal.
     hangs: bool,
     /// Another process than the server has written.
     disturbed: bool,
@@ -154,7 +157,8 @@ impl Keeper {
     fn follow(&mut self, server: Pid) -> anyhow::Result<WaitStatus> {
         tracing::info!("the server is process {server}");
         self.bury()?;
-        let (mut watch, mut looked) = (Watch::default(), Instant::now());
+        let limit = (!self.deaths.is_empty()).then_some(RESTORING);
+        let (mut watch, mut looked) = (Watch { limit, ..Watch::default() }, Instant::now());
         self.hangs = false;
         loop {
             self.sleep(TICK)?;
@@ -171,7 +175,8 @@ impl Keeper {
             }
             if let Some(signal) = watch.tick(looked.elapsed()) {
                 tracing::error!("the server, process {server}, does not respond: it gets {signal}");
-                self.hangs = true;
+                // Before it is ready, the call that it takes up is at fault.
+                self.hangs = watch.limit == Some(SILENCE);
                 kill(server, signal)?;
             }
             looked = Instant::now();
@@ -209,9 +214,9 @@ impl Keeper {
         let name = lines.lines().find_map(|line| line.strip_prefix("FDNAME=")).unwrap_or("stored");
         for line in lines.lines() {
             match line {
-                "READY=1" => *watch = Watch { armed: true, ..Watch::default() },
+                "READY=1" => *watch = Watch { limit: Some(SILENCE), ..Watch::default() },
                 "WATCHDOG=1" => watch.silent = Duration::ZERO,
-                "STOPPING=1" => watch.armed = false,
+                "STOPPING=1" => watch.limit = None,
                 "FDSTOREREMOVE=1" => self.kept.retain(|it| it.name != name),
                 _ => {}
             }
@@ -230,8 +235,11 @@ mod tests {
     fn a_server_hangs_once_it_is_ready_and_silent_while_the_keeper_is_awake() {
         let mut watch = Watch::default();
         let seconds = |watch: &mut Watch, n: u32| (0..n).filter_map(|_| watch.tick(TICK)).collect::<Vec<_>>();
-        assert_eq!(seconds(&mut watch, 20), [], "it starts");
-        watch = Watch { armed: true, ..Watch::default() };
+        assert_eq!(seconds(&mut watch, 200), [], "it starts");
+        watch = Watch { limit: Some(RESTORING), ..Watch::default() };
+        assert_eq!(seconds(&mut watch, 59), [], "it takes calls up");
+        assert_eq!(seconds(&mut watch, 1), [Signal::SIGABRT]);
+        watch = Watch { limit: Some(SILENCE), ..Watch::default() };
         assert_eq!(seconds(&mut watch, 4), []);
         assert_eq!(watch.tick(Duration::from_secs(60)), None, "the keeper itself was away");
         assert_eq!(seconds(&mut watch, 4), []);
