@@ -226,7 +226,8 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
         Ask::DryRun { descriptors } => {
             let tls = server::certificates::load(&run.config).map_err(|error| usage(error.to_string()))?;
             let warnings = server::certificates::warnings(&tls, std::time::SystemTime::now());
-            let warnings = warnings.into_iter().map(|warning| format!("warning   {warning}"));
+            let warnings = warnings.into_iter().chain(server::survive::kernel::warnings(&run.config));
+            let warnings = warnings.map(|warning| format!("warning   {warning}"));
             run.config.summary(*descriptors).into_iter().chain(warnings).collect()
         }
         Ask::Explain(question) => server::explain::explain(&run.config, question),

@@ -99,7 +99,7 @@ pub mod server;
 pub mod settings;
 mod signalling;
 mod sound_check;
-mod survive;
+pub mod survive;
 pub mod transports;
 pub mod voice;
 mod web;

@@ -4,10 +4,12 @@
 //!
 //! - `store`: the records; `figures`: what is covered, and what the last start found; `media`: endpoints of each carrier
 //! - `commands`: commands of programs, which are done once; `fault`: what has brought the process before down
+//! - `kernel`: settings of it that are too small for that
 
 pub(super) mod commands;
 pub(super) mod fault;
 pub(super) mod figures;
+pub mod kernel;
 mod media;
 mod store;
 

@@ -69,3 +69,4 @@ pub use stun::{SeenAs, StunConfig};
 pub use tls::Tls;
 #[cfg(feature = "tls")]
 pub use tls::{AskClient, CertificateFiles, PeerTls, ReloadRefused, TlsError, TlsFiles};
+pub use udp::SOCKET_BUFFER;

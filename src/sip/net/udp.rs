@@ -17,9 +17,9 @@ use tokio::io::unix::AsyncFd;
 
 /// The largest possible datagram, in octets.
 const MAX_DATAGRAM: usize = 65_535;
-/// Buffer size requested from the kernel for each direction; it may grant less. Holds a burst
+/// Buffer size, octets, that a UDP socket requests from the kernel for each direction; it may grant less. Holds a burst
 /// while other input is processed.
-const SOCKET_BUFFER: usize = 4 << 20;
+pub const SOCKET_BUFFER: usize = 4 << 20;
 /// Octets read of a datagram quoted by ICMP: routers quote at most 576 (RFC 1812 §4.3.2.3),
 /// and Via comes early.
 const QUOTED: usize = 600;
