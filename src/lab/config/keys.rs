@@ -29,7 +29,7 @@ keys! {
         "The file to play: WAV, MP3, FLAC, Ogg, AU, .ulaw, .alaw, .sln, .g722 or .gsm (required)";
     one prebuffer_ms: u32 = "1000", &[Source], Integer "MS" prebuffer_ms,
         "Audio that is decoded before dialling; 1000 to 4000";
-    one ptime_ms: u32 = "20", &[Source], Integer "MS" ptime_ms,
+    one ptime_ms: u32 = "20", &[Source, Load], Integer "MS" ptime_ms,
         "Packet time: 10 to 60 in steps of 10";
     one codec: Codec = "pcmu", &[Source, Load], Text "CODEC" codec,
         "The codec to offer first: pcmu or pcma";

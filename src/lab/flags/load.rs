@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Flags;
+use crate::config::value;
 use crate::load::config::{Enrolment, LoadConfig, host_of, place};
 use crate::load::kinds::{CalleeKind, CallerKind, Callers};
 use crate::load::pace::{Pace, Stage};
@@ -156,6 +157,12 @@ impl Flags {
             (Codec::Pcma, _) => vec![Codec::Pcma, Codec::Pcmu],
             _ => vec![Codec::Pcmu, Codec::Pcma],
         };
+        let ptime_ms = match plan.load.ptime_ms.filter(|_| !given("ptime_ms")) {
+            Some(ms) => {
+                value::ptime_ms(&ms.to_string()).map_err(|why| usage(format!("load.ptime_ms: {why}")))?
+            }
+            None => lab.ptime_ms,
+        };
         let bind = plan.load.sip_bind.filter(|_| !given("sip_bind")).unwrap_or(self.shared.sip_bind);
         let binds = match plan.load.addresses.as_slice() {
             [] => vec![bind],
@@ -188,6 +195,7 @@ impl Flags {
             holding: plan.holding.filter(|_| !given("hold_s")).unwrap_or(lab.hold_s),
             at_once: lab.at_once.or(plan.load.at_once).map(|most| most as usize),
             codecs,
+            ptime_ms,
             duration,
             seed: plan.load.seed.filter(|_| !given("seed")).unwrap_or(lab.seed),
             expect: plan.expect,

@@ -98,6 +98,8 @@ pub struct LoadConfig {
     pub at_once: Option<usize>,
     /// Codecs in order of preference.
     pub codecs: Vec<Codec>,
+    /// The audio in a packet, ms.
+    pub ptime_ms: u32,
     /// No call begins after this; a load that only answers ends then.
     pub duration: Option<Duration>,
     /// The seed of random decisions.
@@ -156,7 +158,7 @@ impl LoadConfig {
             signalling: self.signalling.clone(),
             bind,
             codecs: self.codecs.clone(),
-            ptime_ms: 20,
+            ptime_ms: self.ptime_ms,
             srtp: self.srtp,
             jitter_ms: 60,
             rate_hz: RATE_HZ,
@@ -231,6 +233,7 @@ mod tests {
             holding: Holding::Fixed(1.0),
             at_once: None,
             codecs: vec![Codec::Pcmu],
+            ptime_ms: 20,
             duration: None,
             seed: 1,
             expect: Expect::default(),

@@ -170,6 +170,8 @@ pub struct Table {
     routes: Vec<String>,
     hold_s: Option<Length>,
     codecs: Option<Vec<String>>,
+    /// The audio in a packet, ms.
+    pub ptime_ms: Option<u32>,
     /// The domain of users; `None`: the target's host.
     pub domain: Option<String>,
     transport: Option<Way>,
