@@ -375,7 +375,7 @@ fn an_agent_who_talks_across_a_kill_is_offered_no_other_caller() {
     written(server.folder.path(), 1, 2);
 
     let server = start(killed(server));
-    assert_eq!(server.get("/agents/bob").json()["state"], "busy");
+    bob_is(&server, "busy");
     let of_cat = cat.call(server.sip, "300");
     until("a caller", || (server.get("/queues/sales").json()["waiting"] == 1).then_some(()));
     assert!(!bob.has_heard("INVITE"), "he talks to ann");
