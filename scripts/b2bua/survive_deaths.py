@@ -1,5 +1,6 @@
 """How the server of scripts/survive.sh dies."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -90,10 +91,11 @@ def panics(server):
 def killed(server, how):
     at, pid = time.time(), server.pid
     os.kill(pid, how)
-    if how == signal.SIGSEGV:
-        # The first one only takes away the handler of Rust's library: a real fault happens again.
-        time.sleep(0.001)
-        os.kill(pid, how)
+    # The first one only takes away the handler of Rust's library: a real fault happens again.
+    while how == signal.SIGSEGV and server.now() == pid and time.time() - at < 1:
+        time.sleep(0.002)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, how)
     return at, server.is_away(pid)
 
 

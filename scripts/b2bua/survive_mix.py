@@ -103,14 +103,16 @@ class Calls:
         subprocess.run(words, cwd=house.path, check=True, capture_output=True)
         agent = f"{PARTIES}:5080"
         Process(house, "agent", [sys.executable, "-B", PLANS / "echo_agent.py", agent], LAST_CORE).ready("UP")
-        callees = self.start("callees", "callees.toml", srtp="off").address
-        secure = self.start("secure", "callees.toml", srtp="required").address
+        callees = self.start("callees", "callees.toml", srtp="off", ears="mark").address
+        secure = self.start("secure", "callees.toml", srtp="required", ears="mark").address
+        # A load has one thread for media.
+        ringing = self.start("ringing", "callees.toml", srtp="off", ears="none").address
         names = [f"room{n}" for n in range(counts.get("room", 0) // 6)]
         rooms = "".join((PLANS / "room.toml").read_text().replace("$name", name) for name in names)
         (house.path / "rooms.csv").write_text("user,number\n" + "".join(f"caller,{name}\n" for name in names or ["none"]))
         # For deaths by `panic`.
         os.environ["B2B_PANIC"] = "calls"
-        self.server = Kept(house, PLANS / "b2bua.toml", memory=memory, callees=callees, secure=secure, agent=agent, rooms=rooms,
+        self.server = Kept(house, PLANS / "b2bua.toml", memory=memory, callees=callees, secure=secure, ringing=ringing, agent=agent, rooms=rooms,
                            tls=self.tls)
         self.server.rests()
         if "elsewhere" in counts:
@@ -128,7 +130,9 @@ class Calls:
     def start(self, name, plan, **words):
         if hasattr(self, "server"):
             words = {"server": self.server.address} | words
-        self.loads[name] = Load(self.house, name, plan=PLANS / plan, **words)
+        # The server leaves half of its core to others, and the last one is too small for 1,000 calls.
+        core = f"0,{LAST_CORE}" if name in (*TALKERS, "secure") else LAST_CORE
+        self.loads[name] = Load(self.house, name, plan=PLANS / plan, core=core, **words)
         self.began[name] = time.time()
         return self.loads[name]
 
@@ -160,7 +164,7 @@ class Calls:
 
     def end(self):
         """Ends all loads; returns what each has told."""
-        callees = ("callees", "secure")
+        callees = ("callees", "secure", "ringing")
         callers = [name for name in self.loads if name not in callees]
         for name in callers:
             self.loads[name].child.send_signal(signal.SIGINT)
