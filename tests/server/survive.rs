@@ -425,7 +425,8 @@ fn a_command_that_is_repeated_after_a_kill_has_its_first_answer_and_calls_nobody
     let first = wait(&server, "once");
     assert_eq!(first["state"], "completed", "{first}");
     let call = first["result"]["call"].clone();
-    let play = json!({ "command": "play", "call": call, "sound": "tone:440:60000", "id": "long" });
+    let play =
+        json!({ "command": "play", "call": call, "sound": { "tone": 440, "ms": 60000 }, "id": "long" });
     assert_eq!(commands(&server, &play)["state"], "running");
     written(server.folder.path(), 1, 1);
 

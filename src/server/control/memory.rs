@@ -201,7 +201,9 @@ impl Memory {
                 (Some(result), None) => Ok(result),
                 (None, None) => return,
             };
-            self.end(&id, outcome);
+            if let Some((_, told)) = self.end(&id, outcome) {
+                told.send_replace(true);
+            }
         }
     }
 
@@ -281,5 +283,17 @@ mod tests {
         let status = serde_json::to_value(memory.status("a").unwrap()).unwrap();
         assert_eq!(status["reason"], "gone", "{status}");
         assert_eq!(status["state"], "failed");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_command_that_has_ended_in_the_process_before() {
+        let mut memory = Memory::new(2, 3);
+        assert_eq!(begin(&mut memory, "a", 0), "new");
+        assert!(end(&mut memory, "a"));
+        memory.is_written("a", 7);
+        let (number, written) = memory.written("a").unwrap();
+        let mut next = Memory::new(2, 3);
+        next.known_before(number, written);
+        assert!(*next.follow("a").unwrap().borrow());
     }
 }
