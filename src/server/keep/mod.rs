@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Whether the server responds, in the keeper's own time.
 #[derive(Debug, Default)]
 struct Watch {
-    /// How long it may give no sign; `None`: it has never been ready, or is about to end.
+    /// How long it may give no sign; `None`: it starts for the first time, or is about to end.
     limit: Option<Duration>,
     silent: Duration,
 }

@@ -9,13 +9,16 @@ use crate::config::{Carrier, ServerConfig};
 
 /// What of the kernel is too small for calls that outlive the process; nothing if they end with it.
 pub fn warnings(config: &ServerConfig) -> Vec<String> {
+    if config.survive.is_none() {
+        return Vec::new();
+    }
     let read = |name: &str| fs::read_to_string(format!("/proc/sys/net/{name}")).unwrap_or_default();
     let settings = Settings {
         rmem_max: read("core/rmem_max"),
         given_out: read("ipv4/ip_local_port_range"),
         reserved: read("ipv4/ip_local_reserved_ports"),
     };
-    if config.survive.is_some() { settings.too_small(config) } else { Vec::new() }
+    settings.too_small(config)
 }
 
 /// As the kernel writes them; empty if they are not to be read.

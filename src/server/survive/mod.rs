@@ -4,7 +4,7 @@
 //!
 //! - `store`: the records; `figures`: what is covered, and what the last start found; `media`: endpoints of each carrier
 //! - `commands`: commands of programs, which are done once; `fault`: what has brought the process before down
-//! - `kernel`: settings of it that are too small for that
+//! - `kernel`: its settings that are too small for what waits meanwhile
 
 pub(super) mod commands;
 pub(super) mod fault;
