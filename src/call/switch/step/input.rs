@@ -53,7 +53,7 @@ impl CallStep<'_> {
             CallInput::Silent { leg } => self.silent(t, leg),
             CallInput::MediaLost { leg, reason } => self.without_media(t, leg, &reason),
             CallInput::ProcessLost { leg, reason } => {
-                self.lost(t, leg, &TerminationCause::ProcessLost, &reason);
+                self.lost(t, leg, &TerminationCause::ProcessLost, &reason, false);
             }
             CallInput::Digit { leg, digit, duration_ms, by, passed_on } => {
                 let shown = self.shown_key(t, leg, digit);
@@ -191,11 +191,12 @@ impl CallStep<'_> {
             return self.ignored();
         }
         tracing::warn!("leg {}: media lost: {reason}", leg.0);
-        self.lost(t, leg, &TerminationCause::MediaLost, reason);
+        self.lost(t, leg, &TerminationCause::MediaLost, reason, true);
     }
 
-    /// A leg ends for a reason that no party has given, answered or not.
-    fn lost(&mut self, t: Moment, leg: LegId, cause: &TerminationCause, why: &str) {
+    /// A leg ends for a reason that no party has given, answered or not. `goes_on`: not its whole call, so that another
+    /// branch may take its place.
+    fn lost(&mut self, t: Moment, leg: LegId, cause: &TerminationCause, why: &str, goes_on: bool) {
         let Some(it) = self.call.leg_mut(leg).filter(|it| !it.life.is_ending()) else {
             return self.ignored();
         };
@@ -204,7 +205,7 @@ impl CallStep<'_> {
             _ => ("media lost", "No Media Resources", recovered()),
         };
         it.why.cause = Some(cause.clone());
-        let up = it.is_up();
+        let (up, branch) = (it.is_up(), it.branch.filter(|_| goes_on));
         if up {
             it.why.reason = Some(because.clone());
         }
@@ -212,6 +213,9 @@ impl CallStep<'_> {
         self.hang_up_with(leg, 503, phrase);
         if up {
             self.leave_bridge(t, leg, cause, Some(because), None);
+        } else if let Some(branch) = branch {
+            let failure = DialFailure::of_ours(503, phrase);
+            self.branch_failed(leg, failure, |dial, it| dial.silent(t.now, branch, it));
         }
     }
 

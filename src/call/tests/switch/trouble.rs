@@ -7,7 +7,7 @@ use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{EndpointId, MediaEvent};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::lookup::{LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver};
-use b2b_call::service::{CallService, DialRequest};
+use b2b_call::service::{CallService, DialOptions, DialRequest};
 use b2b_call::switch::SwitchConfig;
 use b2b_call::switch::admission::AdmitAll;
 use b2b_sip::endpoint::{Body, Event, Invite, UsageEvent};
@@ -15,7 +15,7 @@ use b2b_testkit::{Handler, Harness, Network, SESSION, Sent};
 use tokio::sync::oneshot;
 
 use crate::hand::{answered, asked, calling, last};
-use crate::routed::{ANN, BOB, CAT, routed, to_bob, uri};
+use crate::routed::{ANN, BOB, CAT, contacts, routed, to_bob, uri};
 use crate::transfers;
 
 /// Every message of this method or status from b2b to an address.
@@ -160,6 +160,25 @@ fn legs_whose_media_is_lost_end_answered_or_not_and_no_other_call_does() {
     // A second report of the same failure has no effect.
     harness.media_event(MediaEvent::Failed { endpoint: EndpointId(1), reason: String::new() });
     harness.hang_up(ann, stays);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_ringing_branch_that_loses_its_media_is_cancelled_and_the_next_one_called() {
+    let handler = Handler(move |_: IncomingCall, _: CallService| async move {
+        HandlerAction::Dial(Box::new(contacts(&[(BOB, 0), (CAT, 1)], DialOptions::default())))
+    });
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(handler)]);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.next_call(bob);
+    harness.ring(bob, b, 180, None);
+    let reason = "the media server is gone".to_owned();
+    harness.media_event(MediaEvent::Failed { endpoint: EndpointId(2), reason });
+    let c = harness.answer_next(cat, SESSION);
+    assert!(harness.ended(bob, b).is_some());
+    harness.hang_up(cat, c);
+    assert!(!harness.is_up(ann, a));
     harness.assert_nothing_left();
 }
 
