@@ -43,11 +43,16 @@ pub struct Left {
     pub delayed: Vec<LegId>,
 }
 
+/// Marks the number of an endpoint that the next process does not have.
+const NOBODYS: u64 = 1 << 61;
+
 /// A call as it was kept.
 #[derive(Default)]
 struct Kept {
     pieces: Vec<KeptPiece>,
     endpoints: Vec<(EndpointId, Vec<u8>)>,
+    /// Endpoints whose media was not written.
+    lost: Vec<EndpointId>,
     joined: Vec<(EndpointId, EndpointId)>,
 }
 
@@ -88,11 +93,13 @@ impl CallStore for Store {
         }
         kept.pieces.push(KeptPiece { octets: Bytes::copy_from_slice(octets), written: self.media.now() });
         kept.endpoints.retain(|(it, _)| endpoints.contains(it));
+        kept.lost = endpoints.iter().copied().filter(|it| self.media.is_unwritten(*it)).collect();
         if media_changes {
             let bridges = self.media.bridges().into_iter();
             kept.joined = bridges.filter(|(a, _)| endpoints.contains(a)).collect();
             let write = |it: EndpointId| Some((it, self.media.write(it)?));
-            kept.endpoints = endpoints.into_iter().filter_map(write).collect();
+            let written = endpoints.into_iter().filter(|it| !kept.lost.contains(it));
+            kept.endpoints = written.filter_map(write).collect();
         }
         true
     }
@@ -312,8 +319,12 @@ impl Harness {
         set_up(self.service());
         let survivor = |(call, kept): (CallId, Kept)| {
             let own = kept.endpoints.iter().filter_map(|(it, _)| Some((*it, moved.remove(it)?)));
-            let endpoints = own.collect::<HashMap<_, _>>();
-            Survivor { call, pieces: kept.pieces, endpoints, ends: None, is_set_aside: false, deaths: 1 }
+            let mut endpoints = own.collect::<HashMap<_, _>>();
+            let nobodys = |it: &EndpointId| EndpointId(it.0 | NOBODYS);
+            endpoints.extend(kept.lost.iter().map(|it| (*it, nobodys(it))));
+            let lost = kept.lost.iter().map(|it| (nobodys(it), "its media is not kept".to_owned())).collect();
+            let pieces = kept.pieces;
+            Survivor { call, pieces, endpoints, lost, ends: None, is_set_aside: false, deaths: 1 }
         };
         let calls = calls.into_iter().map(survivor).collect();
         let surviving = Surviving { calls, store: Some(Box::new(store)), ..Surviving::default() };

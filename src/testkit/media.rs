@@ -39,6 +39,8 @@ pub(super) struct State {
     gates: Option<Gates>,
     /// Of endpoints and recordings that are to be opened later.
     endpoint_gates: Option<Gates>,
+    /// Endpoints after this one are not written.
+    last_written: Option<u64>,
     /// Counters set by the test.
     stats: HashMap<EndpointId, EndpointStats>,
     closed: VecDeque<(EndpointId, EndpointStats)>,
@@ -83,6 +85,7 @@ impl FakeMedia {
             faults: None,
             gates: None,
             endpoint_gates: None,
+            last_written: None,
             stats: HashMap::new(),
             closed: VecDeque::new(),
             silent: false,
@@ -131,6 +134,11 @@ impl FakeMedia {
         Some(rmp_serde::to_vec_named(side).unwrap_or_else(|error| panic!("{error}")))
     }
 
+    /// Whether this endpoint is not written, though it is not released.
+    pub(super) fn is_unwritten(&self, endpoint: EndpointId) -> bool {
+        self.state().last_written.is_some_and(|last| endpoint.0 > last)
+    }
+
     /// In the next process, opens the endpoints that were kept, and joins those pairs of them; returns their numbers
     /// there.
     pub(super) fn goes_on<'a>(
@@ -140,7 +148,7 @@ impl FakeMedia {
     ) -> HashMap<EndpointId, EndpointId> {
         let mut state = self.state();
         (state.held, state.closed) = Default::default();
-        (state.traces, state.streams) = Default::default();
+        (state.traces, state.streams, state.last_written) = Default::default();
         let mut numbers = HashMap::new();
         for (before, octets) in kept {
             state.last += 1;
@@ -237,6 +245,12 @@ impl FakeMedia {
     /// Opens what waits; later endpoints and recordings are opened at once.
     pub fn open_endpoints(&self) {
         open_all(self.state().endpoint_gates.take());
+    }
+
+    /// Endpoints that begin from now on are not written: the process ends before.
+    pub fn write_no_more(&self) {
+        let mut state = self.state();
+        state.last_written = Some(state.last);
     }
 
     /// Whether this request fails.

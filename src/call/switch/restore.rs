@@ -105,6 +105,8 @@ pub struct Survivor {
     pub pieces: Vec<KeptPiece>,
     /// Endpoints that media has opened again, by their former numbers.
     pub endpoints: HashMap<EndpointId, EndpointId>,
+    /// Those of them that media could not open again, by the numbers that they have got instead, and why: their legs end.
+    pub lost: Vec<(EndpointId, String)>,
     /// Why it ends at once; `None`: it goes on.
     pub ends: Option<String>,
     /// It is taken as it was last written: what its journal has since may have brought the process down.
@@ -195,7 +197,7 @@ impl Surviving {
 impl Switch {
     /// Has a call go on, or ends it.
     fn take_up(&mut self, t: &mut Turn<'_>, survivor: Survivor) {
-        let Survivor { call, pieces, endpoints, ends, is_set_aside, deaths } = survivor;
+        let Survivor { call, pieces, endpoints, lost, ends, is_set_aside, deaths } = survivor;
         // Its journal may break this process, too.
         self.common.works_on.call(call);
         let taken = match is_set_aside {
@@ -215,6 +217,12 @@ impl Switch {
                     });
                 }
                 self.carry_out(t);
+                for (endpoint, reason) in lost {
+                    if let Some(leg) = self.calls.of_endpoint(endpoint) {
+                        self.input(t, leg, CallInput::ProcessLost { leg, reason, goes_on: true });
+                        self.carry_out(t);
+                    }
+                }
                 // Their endpoints have other numbers here.
                 if let Some(kept) = &mut self.common.kept {
                     calls.iter().for_each(|call| kept.changes(*call, false));
@@ -225,7 +233,8 @@ impl Switch {
                 let of_calls = calls.iter().filter_map(|call| self.calls.get(*call));
                 let legs: Vec<_> = of_calls.flat_map(|it| it.legs.ids()).collect();
                 for leg in legs {
-                    self.input(t, leg, CallInput::ProcessLost { leg, reason: why.clone() });
+                    let lost = CallInput::ProcessLost { leg, reason: why.clone(), goes_on: false };
+                    self.input(t, leg, lost);
                     self.carry_out(t);
                 }
             }

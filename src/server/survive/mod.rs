@@ -95,7 +95,10 @@ fn is_of_call(key: u64) -> bool {
     key & (OF_ENDPOINT | OF_COMMAND) == 0
 }
 
-/// Why a call does not go on whose endpoint has no record.
+/// Marks the number of an endpoint that is not here any more: no other has it, in a call or in a record.
+const NOBODYS: u64 = 1 << 61;
+
+/// Why a leg does not go on whose endpoint has no record.
 const NO_MEDIA: &str = "its media was not written yet";
 
 /// Why calls cannot outlive this process.
@@ -361,6 +364,8 @@ struct Before {
     endpoints: HashMap<EndpointId, EndpointId>,
     /// The same, by the numbers of their records.
     of_records: HashMap<EndpointId, EndpointId>,
+    /// Those that cannot be opened, by their numbers in it, and why: their legs end.
+    lost: Vec<(EndpointId, String)>,
     /// Why it ends.
     ends: Option<String>,
     /// See [`Survivor`].
@@ -372,6 +377,17 @@ impl Before {
     fn last(&self) -> Option<&Kept> {
         self.kept.last()
     }
+
+    /// The numbers of its endpoints in it, and here.
+    fn numbers(&self) -> impl Iterator<Item = (EndpointId, EndpointId)> {
+        let lost = self.lost.iter().map(|(before, _)| (*before, nobodys(*before)));
+        self.endpoints.iter().map(|(before, now)| (*before, *now)).chain(lost)
+    }
+}
+
+/// Here the number of before may be that of another endpoint.
+fn nobodys(before: EndpointId) -> EndpointId {
+    EndpointId(before.0 | NOBODYS)
 }
 
 impl Restoring<'_> {
@@ -411,7 +427,8 @@ impl Restoring<'_> {
         match pieces(key, &self.kept.remove(&key)?) {
             Ok(kept) => {
                 let (endpoints, of_records) = (HashMap::new(), HashMap::new());
-                Some(Before { key, kept, endpoints, of_records, ends: None, is_set_aside: false })
+                let (lost, ends) = (Vec::new(), None);
+                Some(Before { key, kept, endpoints, of_records, lost, ends, is_set_aside: false })
             }
             Err(error) => {
                 tracing::error!("call {key} of the process before cannot be read: {error}");
@@ -421,31 +438,27 @@ impl Restoring<'_> {
         }
     }
 
-    /// The media of a call as it was written, with the numbers of its endpoints in the call and in their records.
-    fn media_of(&self, call: &Before) -> Result<Vec<(EndpointId, EndpointId, Bytes)>, String> {
-        let read = |(before, record): &(EndpointId, EndpointId)| {
-            let octets = self.kept.get(&(record.0 | OF_ENDPOINT)).and_then(|it| it.last()).ok_or(NO_MEDIA)?;
-            let kept: KeptMedia = rmp_serde::from_slice(octets).map_err(|error| error.to_string())?;
-            match kept.call == call.key {
-                true => Ok((*before, *record, kept.media)),
-                false => Err(NO_MEDIA.to_owned()),
-            }
-        };
-        call.last().into_iter().flat_map(|it| &it.endpoints).map(read).collect()
+    /// The media of an endpoint of this call, as it was written.
+    fn media_of(&self, call: u64, record: EndpointId) -> Result<Bytes, String> {
+        let octets = self.kept.get(&(record.0 | OF_ENDPOINT)).and_then(|it| it.last()).ok_or(NO_MEDIA)?;
+        let kept: KeptMedia = rmp_serde::from_slice(octets).map_err(|error| error.to_string())?;
+        (kept.call == call).then_some(kept.media).ok_or_else(|| NO_MEDIA.to_owned())
     }
 
     /// Opens the endpoints of these calls.
     fn reopen(&self, calls: &mut [Before]) {
-        let mut opening = Vec::new();
         // Those of calls that end, too: other programs have them, and are told to release them.
-        for (index, call) in calls.iter_mut().enumerate() {
-            match self.media_of(call) {
-                Ok(media) => opening.extend(media.into_iter().map(|(before, record, media)| async move {
-                    (index, before, record, self.media.restore_endpoint(&media).await)
-                })),
-                Err(why) => drop(call.ends.get_or_insert(why)),
-            }
-        }
+        let of_calls = calls.iter().enumerate().flat_map(|(index, call)| {
+            let endpoints = call.last().into_iter().flat_map(|it| &it.endpoints);
+            endpoints.map(move |(before, record)| (index, *before, *record, self.media_of(call.key, *record)))
+        });
+        let opening = of_calls.map(|(index, before, record, media)| async move {
+            let opened = match media {
+                Ok(media) => self.media.restore_endpoint(&media).await.map_err(|error| error.to_string()),
+                Err(why) => Err(why),
+            };
+            (index, before, record, opened)
+        });
         for (index, before, record, opened) in pollster::block_on(join_all(opening)) {
             let Some(call) = calls.get_mut(index) else { continue };
             match opened {
@@ -453,8 +466,12 @@ impl Restoring<'_> {
                     call.endpoints.insert(before, restored);
                     call.of_records.insert(record, restored);
                 }
-                Err(error) => drop(call.ends.get_or_insert(error.to_string())),
+                Err(why) => call.lost.push((before, why)),
             }
+        }
+        for call in calls.iter_mut().filter(|call| call.endpoints.is_empty()) {
+            let why = call.lost.first().map(|(_, why)| why.clone());
+            call.ends = call.ends.take().or(why);
         }
         self.media.settle();
         // A record has the numbers of the process that has written it.
@@ -489,7 +506,7 @@ impl Restoring<'_> {
             let renumbered = call.last().map(|last| Kept {
                 before: last.before + 1,
                 piece: Bytes::new(),
-                endpoints: call.endpoints.iter().map(|(before, now)| (*before, *now)).collect(),
+                endpoints: call.numbers().collect(),
                 ..*last
             });
             let octets = renumbered.iter().map(rmp_serde::to_vec).collect::<Result<Vec<_>, _>>();
@@ -502,8 +519,9 @@ impl Restoring<'_> {
     }
 
     fn survivor(&mut self, call: Before, away: Duration) -> Survivor {
-        let Before { key, kept, mut endpoints, ends, is_set_aside, .. } = call;
-        let all: Vec<EndpointId> = endpoints.values().copied().collect();
+        let mut numbers: HashMap<EndpointId, EndpointId> = call.numbers().collect();
+        let Before { key, kept, endpoints, lost, ends, is_set_aside, .. } = call;
+        let all: Vec<EndpointId> = endpoints.into_values().collect();
         let start = || self.media.start_restored(&all).err().map(|error| error.to_string());
         let ends = ends.or_else(start);
         match &ends {
@@ -514,16 +532,18 @@ impl Restoring<'_> {
             Some(why) => {
                 tracing::warn!("call {key} of the process before ends: {why}");
                 self.store.remove(key);
-                for (_, restored) in endpoints.drain() {
+                for restored in all {
                     self.store.remove(restored.0 | OF_ENDPOINT);
                     self.media.controller().release_endpoint(restored);
                 }
-                // Here the numbers of before may be those of other calls.
-                let nobodys = |before: EndpointId| EndpointId(before.0 | OF_ENDPOINT);
-                let before = kept.last().into_iter().flat_map(|it| &it.endpoints);
-                endpoints.extend(before.map(|(before, _)| (*before, nobodys(*before))));
+                numbers.iter_mut().for_each(|(before, now)| *now = nobodys(*before));
             }
         }
+        if ends.is_none() {
+            lost.iter()
+                .for_each(|(_, why)| tracing::warn!("a leg of call {key} of the process before ends: {why}"));
+        }
+        let lost = lost.into_iter().map(|(before, why)| (nobodys(before), why)).collect();
         let (now_ms, now) = (now_ms(), Instant::now());
         let piece = |kept: Kept| {
             let age = Duration::from_millis(now_ms.saturating_sub(kept.written_ms));
@@ -532,7 +552,7 @@ impl Restoring<'_> {
         // Each process that took it up has added one without contents.
         let deaths = 1 + kept.iter().filter(|kept| kept.piece.is_empty()).count() as u32;
         let pieces = kept.into_iter().filter(|kept| !kept.piece.is_empty()).map(piece).collect();
-        Survivor { call: CallId(key), pieces, endpoints, ends, is_set_aside, deaths }
+        Survivor { call: CallId(key), pieces, endpoints: numbers, lost, ends, is_set_aside, deaths }
     }
 }
 

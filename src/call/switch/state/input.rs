@@ -28,7 +28,7 @@ pub(crate) enum CallInput {
     /// A leg has lost its media.
     MediaLost { leg: LegId, reason: String },
     /// The process before was lost, and a leg of its call ends.
-    ProcessLost { leg: LegId, reason: String },
+    ProcessLost { leg: LegId, reason: String, goes_on: bool },
     /// A party presses a key. `passed_on`: media has told the other party.
     Digit { leg: LegId, digit: char, duration_ms: u32, by: DigitBy, passed_on: bool },
     /// A recording of the call, or of a leg in it, has ended by this error.

@@ -52,8 +52,8 @@ impl CallStep<'_> {
             CallInput::HeardFrom { leg, from } => self.heard_from(t, leg, from),
             CallInput::Silent { leg } => self.silent(t, leg),
             CallInput::MediaLost { leg, reason } => self.without_media(t, leg, &reason),
-            CallInput::ProcessLost { leg, reason } => {
-                self.lost(t, leg, &TerminationCause::ProcessLost, &reason, false);
+            CallInput::ProcessLost { leg, reason, goes_on } => {
+                self.lost(t, leg, &TerminationCause::ProcessLost, &reason, goes_on);
             }
             CallInput::Digit { leg, digit, duration_ms, by, passed_on } => {
                 let shown = self.shown_key(t, leg, digit);

@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::cdr::Cdr;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallService, DialRequest};
 use b2b_testkit::{Handler, Harness, Moment, SESSION};
 
-use crate::routed::{ANN, BOB, recorded, uri};
+use crate::routed::{ANN, BOB, CAT, recorded, uri};
+use crate::transfers;
 
 fn desk() -> Vec<Arc<dyn ApplicationHandler>> {
     let decide = |call: IncomingCall, _: CallService| async move {
@@ -70,6 +72,34 @@ fn a_refusal_that_has_not_left_leaves_from_the_next_process() {
     let statuses: Vec<_> = harness.records().iter().map(|it| it.ending.sip_status).collect();
     assert_eq!(statuses, [Some(486)], "one call");
     assert_eq!(harness.counters_of_all().incoming, 1);
+}
+
+#[test]
+fn a_leg_whose_media_was_not_written_yet_ends_and_the_others_talk_on() {
+    let mut harness = transfers::harness(BridgeMode::Intercepting);
+    harness.survives();
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let at_ann = harness.call(ann, "bob", Some(SESSION));
+    let at_bob = harness.answer_next(bob, SESSION);
+    harness.take(ann);
+    harness.media().write_no_more();
+    harness.refer(ann, at_ann, format!("<{}>", uri(CAT)));
+    let at_cat = harness.next_call(cat);
+    harness.dies_after(1, Moment::BeforeMessages);
+    harness.ring(cat, at_cat, 180, None);
+    assert!(harness.is_down());
+    harness.comes_back(desk(), |_| {});
+    harness.run(Duration::from_secs(1));
+    assert!(harness.ended(cat, at_cat).is_some(), "it is cancelled");
+    let (_, progress) = transfers::told(&mut harness, ann);
+    assert_eq!(progress.last(), Some(&(503, true)), "{progress:?}");
+    assert!(harness.is_up(ann, at_ann) && harness.is_up(bob, at_bob));
+    assert_eq!(harness.media().bridges().len(), 1);
+    harness.hang_up(ann, at_ann);
+    assert!(!harness.is_up(bob, at_bob));
+    harness.run(Duration::from_secs(400));
+    harness.assert_nothing_held();
+    assert_eq!(harness.records().len(), 3);
 }
 
 /// The server dies three times in a row while media does not answer.
