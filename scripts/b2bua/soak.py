@@ -56,7 +56,7 @@ class Mix:
         late, longest = (max(nap[of] for nap in naps) for of in ("sleeper_late_pct", "sleeper_longest_ms"))
         failed, failures = calls - found["callers"]["done"], found["callers"]["failures"]
         excused = BEGUN_S * rate + calls * late * TIMES / 100 if longest >= STALL_MS else 0
-        machine = f"machine late for {late:.2f} % of the time, {longest} ms at once"
+        machine = f"machine late for {late:.2f} % of the time, {longest} ms at once, the generator {found['generator_late_pct']:.2f} %"
         machine += f"; the callees' media waited {waits:.0f} s for a core"
         if 0 < failed <= excused and all(it["why"] in NOT_HEARD for it in failures):
             self.unheard += failed

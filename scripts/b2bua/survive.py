@@ -41,7 +41,7 @@ class Ears:
     """The gaps and failed calls of the loads, by death."""
 
     def __init__(self, deaths, is_timed=True):
-        self.deaths, self.problems, self.is_timed = deaths, [], is_timed
+        self.deaths, self.problems, self.is_timed, self.by_load = deaths, [], is_timed, {}
         for row in deaths:
             row |= {"failed": [], "refused": [], "gaps": {"caller": [], "callee": []}}
 
@@ -69,6 +69,8 @@ class Ears:
         for (death, side, _), ms in longest.items():
             if death is not None:
                 self.deaths[death]["gaps"][side].append(ms)
+                if self.deaths[death]["kind"] != "SIGSTOP":
+                    self.by_load.setdefault(name, []).append(ms)
 
     def judge(self):
         """As text, what was not to happen."""
@@ -198,6 +200,7 @@ def main():
             problems += kept(house.path / folder, counts.get(kind, 0), lasted - 3, folder)
         problems += records_wrong(records, {kind: count for kind, count in counts.items() if kind != "rings"})
     table(deaths)
+    print("gaps by load, p50/p99/max ms:", ", ".join(f"{name} {gaps_of(values)}" for name, values in ears.by_load.items()))
     each = {name: (it["callers"]["answered"], it["callers"]["done"]) for name, it in told.items() if it["callers"]["begun"]}
     print(f"answered and done: {each}; {up} up after the last death; {len(records)} records")
     machine = max((it["sleeper_longest_ms"], it["sleeper_late_pct"]) for it in told.values())
