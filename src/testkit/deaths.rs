@@ -43,9 +43,6 @@ pub struct Left {
     pub delayed: Vec<LegId>,
 }
 
-/// Marks the number of an endpoint that the next process does not have.
-const NOBODYS: u64 = 1 << 61;
-
 /// A call as it was kept.
 #[derive(Default)]
 struct Kept {
@@ -319,10 +316,8 @@ impl Harness {
         set_up(self.service());
         let survivor = |(call, kept): (CallId, Kept)| {
             let own = kept.endpoints.iter().filter_map(|(it, _)| Some((*it, moved.remove(it)?)));
-            let mut endpoints = own.collect::<HashMap<_, _>>();
-            let nobodys = |it: &EndpointId| EndpointId(it.0 | NOBODYS);
-            endpoints.extend(kept.lost.iter().map(|it| (*it, nobodys(it))));
-            let lost = kept.lost.iter().map(|it| (nobodys(it), "its media is not kept".to_owned())).collect();
+            let endpoints = own.collect::<HashMap<_, _>>();
+            let lost = kept.lost.into_iter().map(|it| (it, "its media is not kept".to_owned())).collect();
             let pieces = kept.pieces;
             Survivor { call, pieces, endpoints, lost, ends: None, is_set_aside: false, deaths: 1 }
         };

@@ -32,7 +32,7 @@ use crate::switch::turn::Turn;
 use crate::switch::work::sleepers::DelayedBranch;
 use crate::switch::work::slots::Key;
 use crate::switch::work::tasks::{Came, Done};
-use crate::{CallId, ENDPOINT};
+use crate::{CallId, ENDPOINT, LegId};
 use b2b_base::ages;
 use b2b_base::numbers;
 use b2b_base::stepping::Stepping;
@@ -95,7 +95,13 @@ pub struct Moved {
     pub endpoints: HashMap<EndpointId, EndpointId>,
     /// When they were written; `None`: now.
     pub written: Option<Instant>,
+    /// All others are gone: what has one of them has none here.
+    pub others_gone: bool,
 }
+
+/// Marks the number of an endpoint that is not here. No carrier gives such numbers: it is the highest bit of a place on a
+/// media thread.
+const NOBODYS: u64 = 1 << 55;
 
 /// A call of a process that has ended. Not `Debug`: it has the keys of its media.
 pub struct Survivor {
@@ -103,9 +109,9 @@ pub struct Survivor {
     pub call: CallId,
     /// What was kept of it, in order.
     pub pieces: Vec<KeptPiece>,
-    /// Endpoints that media has opened again, by their former numbers.
+    /// Endpoints that media has opened again, by their former numbers. Legs with others end.
     pub endpoints: HashMap<EndpointId, EndpointId>,
-    /// Those of them that media could not open again, by the numbers that they have got instead, and why: their legs end.
+    /// Why others are not there, by their former numbers.
     pub lost: Vec<(EndpointId, String)>,
     /// Why it ends at once; `None`: it goes on.
     pub ends: Option<String>,
@@ -210,19 +216,13 @@ impl Switch {
         }
         match (taken, ends) {
             (Ok(calls), None) => {
-                for call in &calls {
-                    self.in_call(*call, |step| {
-                        step.call.resumed += deaths;
-                        step.record_on(t.at());
-                    });
+                calls.iter().for_each(|call| self.in_call(*call, |step| step.call.resumed += deaths));
+                for (leg, reason) in self.without_media(&calls, &lost) {
+                    self.input(t, leg, CallInput::ProcessLost { leg, reason, goes_on: true });
+                    self.carry_out(t);
                 }
+                calls.iter().for_each(|call| self.in_call(*call, |step| step.record_on(t.at())));
                 self.carry_out(t);
-                for (endpoint, reason) in lost {
-                    if let Some(leg) = self.calls.of_endpoint(endpoint) {
-                        self.input(t, leg, CallInput::ProcessLost { leg, reason, goes_on: true });
-                        self.carry_out(t);
-                    }
-                }
                 // Their endpoints have other numbers here.
                 if let Some(kept) = &mut self.common.kept {
                     calls.iter().for_each(|call| kept.changes(*call, false));
@@ -247,6 +247,18 @@ impl Switch {
         }
     }
 
+    /// The legs of these calls whose endpoints are not here, and why.
+    fn without_media(&self, calls: &[CallId], lost: &[(EndpointId, String)]) -> Vec<(LegId, String)> {
+        let why = |endpoint: EndpointId| {
+            let of_it = lost.iter().find(|(before, _)| before.0 | NOBODYS == endpoint.0);
+            of_it.map_or_else(|| "its media has gone".to_owned(), |(_, why)| why.clone())
+        };
+        let legs = calls.iter().filter_map(|call| self.calls.get(*call)).flat_map(|call| call.legs.iter());
+        let without =
+            legs.filter_map(|(leg, it)| Some((leg, it.media.endpoint.filter(|it| it.0 & NOBODYS != 0)?)));
+        without.map(|(leg, endpoint)| (leg, why(endpoint))).collect()
+    }
+
     /// Takes in a call that was kept in pieces. If what its journal has cannot be run again, it goes on as it was last
     /// written.
     fn take_in_pieces(
@@ -258,8 +270,7 @@ impl Switch {
     ) -> Result<Vec<CallId>, NotTakenIn> {
         let why = match self.run_pieces(t, pieces, SLACK) {
             Ok(Some((octets, written))) => {
-                let moved = Moved { endpoints: endpoints.clone(), written: Some(written) };
-                return self.take_in(t, &octets, &moved);
+                return self.take_in(t, &octets, &moved(endpoints, written));
             }
             Ok(None) => None,
             Err(why) => Some(why),
@@ -284,7 +295,7 @@ impl Switch {
     ) -> Result<Vec<CallId>, NotTakenIn> {
         let none = || NotTakenIn::NotRun("it was never written as it is".to_owned());
         let (value, written) = last_value(pieces)?.ok_or_else(none)?;
-        self.take_in(t, &value, &Moved { endpoints: endpoints.clone(), written: Some(written) })
+        self.take_in(t, &value, &moved(endpoints, written))
     }
 
     /// A call as octets at the end of its journal, and when that was written; `None`: there is no journal after its
@@ -329,6 +340,10 @@ fn parted(pieces: &[KeptPiece]) -> (Parted, bool) {
     let Some((written, last)) = pieces.last().and_then(read) else { return Default::default() };
     let parted = last.parted.and_then(|octets| ages::at(written, || rmp_serde::from_slice(&octets)).ok());
     (parted.unwrap_or_default(), pieces.len() == 1 && last.head.is_none())
+}
+
+fn moved(endpoints: &HashMap<EndpointId, EndpointId>, written: Instant) -> Moved {
+    Moved { endpoints: endpoints.clone(), written: Some(written), others_gone: true }
 }
 
 /// The last piece that has the call itself.
@@ -444,6 +459,12 @@ impl Switch {
         // Once as they are, to see whether all can be taken in, and which numbers they have.
         let (seen, mut numbers) = numbers::renumbered(endpoints, read);
         let seen = seen?;
+        let of_others = |kind: u8, before: u64| {
+            kind == ENDPOINT && moved.others_gone && !moved.endpoints.contains_key(&EndpointId(before))
+        };
+        for ((kind, before), here) in &mut numbers {
+            *here |= if of_others(*kind, *before) { NOBODYS } else { 0 };
+        }
         if seen.version != VERSION {
             return Err(NotTakenIn::Version(seen.version));
         }
@@ -459,9 +480,10 @@ impl Switch {
                 return Err(NotTakenIn::Number(*id));
             }
         }
-        let mut endpoints =
-            seen.calls.iter().flat_map(|(_, it)| it.legs.iter()).filter_map(|(_, it)| it.media.endpoint);
-        if endpoints.any(|it| self.calls.of_endpoint(it).is_some()) || usages.iter().any(|it| t.sip.has(it)) {
+        let mut endpoints = numbers.iter().filter(|((kind, _), _)| *kind == ENDPOINT);
+        if endpoints.any(|(_, here)| self.calls.of_endpoint(EndpointId(*here)).is_some())
+            || usages.iter().any(|it| t.sip.has(it))
+        {
             return Err(NotTakenIn::Here);
         }
         let mut names = Names::default();

@@ -30,6 +30,17 @@ impl Media {
         }
     }
 
+    /// Whether the carrier has this restored endpoint, once it is settled.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(super) fn has_restored(&self, endpoint: EndpointId) -> Result<(), MediaError> {
+        match self {
+            Media::Embedded(_) | Media::Rtpengine(_) => Ok(()),
+            Media::Remote(it) => it.has_restored(endpoint),
+        }
+    }
+
     /// Gives the restored endpoints of a call the numbers of each other. `restored`: their numbers, by those that they
     /// had where they were written.
     ///
@@ -42,7 +53,8 @@ impl Media {
         match self {
             Media::Embedded(it) => it.renumber_restored(restored),
             Media::Rtpengine(it) => it.controller.renumber_restored(restored),
-            Media::Remote(it) => it.renumber_restored(restored),
+            // They have kept their numbers.
+            Media::Remote(_) => Ok(()),
         }
     }
 

@@ -95,9 +95,6 @@ fn is_of_call(key: u64) -> bool {
     key & (OF_ENDPOINT | OF_COMMAND) == 0
 }
 
-/// Marks the number of an endpoint that is not here any more: no other has it, in a call or in a record.
-const NOBODYS: u64 = 1 << 61;
-
 /// Why a leg does not go on whose endpoint has no record.
 const NO_MEDIA: &str = "its media was not written yet";
 
@@ -377,17 +374,6 @@ impl Before {
     fn last(&self) -> Option<&Kept> {
         self.kept.last()
     }
-
-    /// The numbers of its endpoints in it, and here.
-    fn numbers(&self) -> impl Iterator<Item = (EndpointId, EndpointId)> {
-        let lost = self.lost.iter().map(|(before, _)| (*before, nobodys(*before)));
-        self.endpoints.iter().map(|(before, now)| (*before, *now)).chain(lost)
-    }
-}
-
-/// Here the number of before may be that of another endpoint.
-fn nobodys(before: EndpointId) -> EndpointId {
-    EndpointId(before.0 | NOBODYS)
 }
 
 impl Restoring<'_> {
@@ -469,11 +455,19 @@ impl Restoring<'_> {
                 Err(why) => call.lost.push((before, why)),
             }
         }
-        for call in calls.iter_mut().filter(|call| call.endpoints.is_empty()) {
-            let why = call.lost.first().map(|(_, why)| why.clone());
-            call.ends = call.ends.take().or(why);
-        }
         self.media.settle();
+        for call in &mut *calls {
+            let Before { endpoints, lost, .. } = call;
+            endpoints.retain(|before, now| {
+                let gone = self.media.has_restored(*now).err();
+                lost.extend(gone.iter().map(|why| (*before, why.to_string())));
+                gone.is_none()
+            });
+            if call.endpoints.is_empty() {
+                let why = call.lost.first().map(|(_, why)| why.clone());
+                call.ends = call.ends.take().or(why);
+            }
+        }
         // A record has the numbers of the process that has written it.
         for call in calls.iter_mut().filter(|call| call.ends.is_none()) {
             call.ends = self.media.renumber_restored(&call.of_records).err().map(|error| error.to_string());
@@ -506,7 +500,7 @@ impl Restoring<'_> {
             let renumbered = call.last().map(|last| Kept {
                 before: last.before + 1,
                 piece: Bytes::new(),
-                endpoints: call.numbers().collect(),
+                endpoints: call.endpoints.iter().map(|(before, now)| (*before, *now)).collect(),
                 ..*last
             });
             let octets = renumbered.iter().map(rmp_serde::to_vec).collect::<Result<Vec<_>, _>>();
@@ -519,31 +513,29 @@ impl Restoring<'_> {
     }
 
     fn survivor(&mut self, call: Before, away: Duration) -> Survivor {
-        let mut numbers: HashMap<EndpointId, EndpointId> = call.numbers().collect();
-        let Before { key, kept, endpoints, lost, ends, is_set_aside, .. } = call;
-        let all: Vec<EndpointId> = endpoints.into_values().collect();
+        let Before { key, kept, mut endpoints, lost, ends, is_set_aside, .. } = call;
+        let all: Vec<EndpointId> = endpoints.values().copied().collect();
         let start = || self.media.start_restored(&all).err().map(|error| error.to_string());
         let ends = ends.or_else(start);
         match &ends {
-            None => tracing::info!(
-                "call {key} of the process before goes on, {} ms after its end",
-                away.as_millis()
-            ),
+            None => {
+                let away = away.as_millis();
+                tracing::info!("call {key} of the process before goes on, {away} ms after its end");
+                let lost = lost.iter().map(|(_, why)| why);
+                lost.for_each(|why| tracing::warn!("a leg of call {key} of the process before ends: {why}"));
+            }
             Some(why) => {
                 tracing::warn!("call {key} of the process before ends: {why}");
-                self.store.remove(key);
-                for restored in all {
+                // The others stay until they have ended. What may bring this process down is not read again.
+                if is_set_aside {
+                    self.store.remove(key);
+                }
+                for (_, restored) in endpoints.drain() {
                     self.store.remove(restored.0 | OF_ENDPOINT);
                     self.media.controller().release_endpoint(restored);
                 }
-                numbers.iter_mut().for_each(|(before, now)| *now = nobodys(*before));
             }
         }
-        if ends.is_none() {
-            lost.iter()
-                .for_each(|(_, why)| tracing::warn!("a leg of call {key} of the process before ends: {why}"));
-        }
-        let lost = lost.into_iter().map(|(before, why)| (nobodys(before), why)).collect();
         let (now_ms, now) = (now_ms(), Instant::now());
         let piece = |kept: Kept| {
             let age = Duration::from_millis(now_ms.saturating_sub(kept.written_ms));
@@ -552,7 +544,7 @@ impl Restoring<'_> {
         // Each process that took it up has added one without contents.
         let deaths = 1 + kept.iter().filter(|kept| kept.piece.is_empty()).count() as u32;
         let pieces = kept.into_iter().filter(|kept| !kept.piece.is_empty()).map(piece).collect();
-        Survivor { call: CallId(key), pieces, endpoints: numbers, lost, ends, is_set_aside, deaths }
+        Survivor { call: CallId(key), pieces, endpoints, lost, ends, is_set_aside, deaths }
     }
 }
 

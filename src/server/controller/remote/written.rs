@@ -1,8 +1,6 @@
 //! Endpoints as octets, for the next process. Their media servers keep them, until that one resumes the session: what is
 //! written is where they are.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::RemoteController;
@@ -34,11 +32,11 @@ impl RemoteController {
         self.table.restored(rmp_serde::from_slice(octets)?).map_err(EndpointNotRestored::Elsewhere)
     }
 
-    /// Whether the servers have the restored endpoints of a call, once they have resumed their sessions.
+    /// Whether its server has this restored endpoint, once it has resumed its session.
     ///
     /// # Errors
-    /// One is gone.
-    pub fn renumber_restored(&self, restored: &HashMap<EndpointId, EndpointId>) -> Result<(), MediaError> {
-        restored.values().try_for_each(|endpoint| self.table.has(*endpoint))
+    /// It is gone.
+    pub fn has_restored(&self, endpoint: EndpointId) -> Result<(), MediaError> {
+        self.table.has(endpoint)
     }
 }
