@@ -197,6 +197,8 @@ impl CallStore for WithinTurns {
     fn takes(&mut self, call: CallId) -> bool {
         let takes = self.pieces.contains_key(&call) || self.pieces.len() < self.most;
         if !takes {
+            // As the process before has left it, it would be taken up as it was.
+            locked(&self.store).remove(call.0);
             self.figures.does_not_cover(call, &Full.to_string());
         }
         takes
@@ -208,11 +210,13 @@ impl CallStore for WithinTurns {
             self.forget(call);
             return true;
         };
+        // A call that was forgotten when memory was full has no media there either.
+        let is_new = !self.pieces.contains_key(&call);
         let is_covered = self.write(call, &written);
         if is_covered && !written.goes_on {
             self.figures.covers(call);
         }
-        if is_covered && written.media_changes {
+        if is_covered && (written.media_changes || is_new) {
             let _ = self.changed.send(Changed { call, endpoints: written.endpoints });
         }
         is_covered
@@ -227,7 +231,11 @@ fn locked(store: &Shared) -> MutexGuard<'_, Store> {
 fn put(store: &Shared, key: u64, kept: &impl Serialize) -> Result<(), String> {
     let octets = rmp_serde::to_vec(kept).map_err(|error| error.to_string());
     let put = |octets: Vec<u8>| locked(store).put(key, &octets).map_err(|error| error.to_string());
-    octets.and_then(put).inspect_err(|_| locked(store).remove(key))
+    let done = octets.and_then(put);
+    if done.is_err() {
+        locked(store).remove(key);
+    }
+    done
 }
 
 /// The start of the system.
@@ -646,11 +654,38 @@ impl CallKeeper {
             if let Ok(media) = media {
                 let kept = KeptMedia { call: call.0, media: media.into() };
                 if let Err(why) = put(&self.store, endpoint.0 | OF_ENDPOINT, &kept) {
-                    // Without its media it would not go on.
-                    locked(&self.store).remove(call.0);
-                    self.figures.does_not_cover(call, &why);
+                    // Without its media it would not go on. It may be over by now.
+                    if locked(&self.store).remove(call.0) {
+                        self.figures.does_not_cover(call, &why);
+                    }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_media_of_a_call_that_is_covered_again_is_written_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let opened = Store::open(&folder.path().join("calls"), 1 << 20, [7; 16]);
+        let (store, _) = opened.expect("a store");
+        let (told, mut changed) = mpsc::unbounded_channel();
+        let mut calls = WithinTurns::new(Arc::new(Mutex::new(store)), SurviveFigures::default(), told);
+        for (media_changes, is_forgotten, is_told) in
+            [(true, false, true), (false, false, false), (false, true, true)]
+        {
+            if is_forgotten {
+                calls.forget(CallId(1));
+                assert!(changed.try_recv().is_ok_and(|told| told.endpoints.is_empty()));
+            }
+            let (octets, at, endpoints) = (&b"a call"[..], Instant::now(), vec![EndpointId(5)]);
+            let written = WrittenCall { octets, at, goes_on: false, endpoints, media_changes };
+            assert!(calls.keep(CallId(1), Some(written)));
+            assert_eq!(changed.try_recv().is_ok_and(|told| told.endpoints == [EndpointId(5)]), is_told);
         }
     }
 }

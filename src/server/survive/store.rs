@@ -259,17 +259,16 @@ impl Store {
     }
 
     /// Removes the record of this number.
-    pub fn remove(&mut self, key: u64) {
-        if let Some(places) = self.latest.get(&key).cloned() {
-            // Where not even this fits in, its beginnings are made invalid.
-            if self.append(key, None, false).is_err() {
-                let half = self.half;
-                for place in places {
-                    self.half_mut(half)[place.at + 8 - OWN..place.at].fill(0);
-                }
+    pub fn remove(&mut self, key: u64) -> bool {
+        let Some(places) = self.latest.get(&key).cloned() else { return false };
+        // Where not even this fits in, its beginnings are made invalid.
+        if self.append(key, None, false).is_err() {
+            let half = self.half;
+            for place in places {
+                self.half_mut(half)[place.at + 8 - OWN..place.at].fill(0);
             }
-            self.latest.remove(&key);
         }
+        self.latest.remove(&key).is_some()
     }
 
     fn append(&mut self, key: u64, octets: Option<&[u8]>, is_added: bool) -> Result<Place, Full> {
