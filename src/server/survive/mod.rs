@@ -598,20 +598,19 @@ impl CallKeeper {
         for every in [&mut refresh, &mut lives] {
             every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
-        // What has changed comes before what is only older.
         let (mut changed, mut due) = (BTreeSet::new(), VecDeque::new());
         loop {
             while let Ok(told) = self.changed.try_recv() {
                 self.told(told, &mut changed);
             }
-            let next = || changed.pop_first().or_else(|| due.pop_front());
-            self.write(std::iter::from_fn(next).take(AT_ONCE).collect()).await;
+            let old = std::iter::from_fn(|| due.pop_front()).take(AT_ONCE / 2);
+            let mut batch: Vec<_> = old.collect();
+            let rest = AT_ONCE - batch.len();
+            batch.extend(std::iter::from_fn(|| changed.pop_first()).take(rest));
+            self.write(batch).await;
             tokio::select! {
                 biased;
-                told = self.changed.recv() => match told {
-                    Some(told) => self.told(told, &mut changed),
-                    None => return,
-                },
+                // First: they come rarely, and what changes comes without end on a busy machine.
                 _ = lives.tick() => drop(put(&self.store, ALIVE, &now_ms())),
                 _ = refresh.tick() => {
                     // Otherwise it is behind.
@@ -619,6 +618,10 @@ impl CallKeeper {
                         due.extend(self.calls.keys().copied());
                     }
                 }
+                told = self.changed.recv() => match told {
+                    Some(told) => self.told(told, &mut changed),
+                    None => return,
+                },
                 () = std::future::ready(()), if !changed.is_empty() || !due.is_empty() => {}
             }
         }
