@@ -207,7 +207,10 @@ impl Switch {
         // Its journal may break this process, too.
         self.common.works_on.call(call);
         let taken = match is_set_aside {
-            true => self.take_in_value(t, &pieces, &endpoints),
+            // Without a value only its journal knows its dialogs; nothing of it is in memory any more.
+            true => self
+                .take_in_value(t, &pieces, &endpoints)
+                .or_else(|_| self.take_in_pieces(t, call, &pieces, &endpoints)),
             false => self.take_in_pieces(t, call, &pieces, &endpoints),
         };
         if let Ok(calls) = &taken {
@@ -243,6 +246,7 @@ impl Switch {
                 for endpoint in endpoints.values() {
                     self.common.world.parts.controller.release_endpoint(*endpoint);
                 }
+                self.common.kept.iter_mut().for_each(|kept| kept.changes(call, false));
             }
         }
     }
