@@ -13,7 +13,7 @@ use crate::call_fsm::CallState;
 use crate::channels::Channels;
 use crate::controller::{EndpointId, MediaError};
 use crate::handler::HandlerAction;
-use crate::journal::pieces::{ReadPiece, Rest, text};
+use crate::journal::pieces::{ReadPiece, Rest, is_over, text};
 use crate::lookup::{LookupError, ResolvedContact};
 use crate::service::Watched;
 use crate::service::command::{Command, Reply, read_replies, write_replies};
@@ -119,6 +119,14 @@ pub struct Survivor {
     pub is_set_aside: bool,
     /// How many deaths of the process it has outlived since it was last written as it is.
     pub deaths: u32,
+}
+
+impl Survivor {
+    /// Whether it is over, and only records or refusals are left of it.
+    pub fn is_over(&self) -> bool {
+        let [piece] = &self.pieces[..] else { return false };
+        rmp_serde::from_slice(&piece.octets).is_ok_and(|piece| is_over(&[piece]))
+    }
 }
 
 /// What a [`CallStore`] was given of a call.

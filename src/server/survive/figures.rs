@@ -88,7 +88,8 @@ pub struct CallLost {
 impl ProcessBefore {
     /// What became of these calls, without its fault and what the start has taken.
     pub(super) fn of(away: Duration, calls: &[Survivor]) -> ProcessBefore {
-        let lost = |it: &Survivor| Some(CallLost { call: it.call.0, why: it.ends.clone()? });
+        let calls: Vec<&Survivor> = calls.iter().filter(|it| !it.is_over()).collect();
+        let lost = |it: &&Survivor| Some(CallLost { call: it.call.0, why: it.ends.clone()? });
         let ended: Vec<CallLost> = calls.iter().filter_map(lost).collect();
         ProcessBefore {
             away_ms: away.as_millis() as u64,
