@@ -185,6 +185,7 @@ impl Surviving {
             switch.common.world.is_kept = true;
             t.sip.tell_ahead();
         }
+        let mut records = Vec::new();
         for survivor in calls {
             let call = survivor.call;
             let (Parted { unwritten, unsettled, generations }, is_over) = parted(&survivor.pieces);
@@ -197,13 +198,12 @@ impl Surviving {
             } else {
                 switch.take_up(t, survivor);
             }
-            for record in unwritten {
-                // A leg that goes on has ended in a part of the journal that cannot be run again.
-                if switch.calls.leg(record.leg).is_none_or(|leg| leg.call != record.call) {
-                    switch.common.hand_over(record);
-                }
-            }
+            // A leg that goes on has ended in a part of the journal that cannot be run again.
+            let is_over = |leg| switch.calls.leg(leg).is_none_or(|it| it.call != call);
+            records.extend(unwritten.into_iter().filter(|record| is_over(record.leg)));
         }
+        // Last: they are in memory until the end of the turn, and in their file soon after this.
+        records.into_iter().for_each(|record| switch.common.hand_over(record));
         switch.common.reads |= !is_part;
     }
 }
