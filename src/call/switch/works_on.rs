@@ -19,6 +19,8 @@ pub(crate) struct WorksOn {
     are_old: bool,
     /// The turn handles an event of the endpoint.
     of_event: bool,
+    /// The message that is written down is that of the event.
+    has_message: bool,
     /// The call that is written down.
     call: Option<CallId>,
 }
@@ -41,7 +43,7 @@ impl WorksOn {
 
     /// An event of the endpoint is handled, with its message if it belongs to no call yet.
     pub fn event(&mut self, message: Option<(IpAddr, &[u8])>) {
-        self.of_event = true;
+        (self.of_event, self.has_message) = (true, message.is_some());
         if let Some((stepping, (source, message))) = self.stepping.as_ref().zip(message) {
             stepping.message(source, message);
         }
@@ -53,10 +55,14 @@ impl WorksOn {
             && self.call.replace(call) != Some(call)
         {
             let of_call = |it: &&(Option<CallId>, IpAddr, Bytes)| it.0 == Some(call);
-            if self.of_event
-                && let Some((_, source, message)) = self.came.iter().rfind(of_call)
-            {
-                stepping.message(*source, message);
+            match self.came.iter().rfind(of_call).filter(|_| self.of_event) {
+                Some((_, source, message)) => {
+                    stepping.message(*source, message);
+                    self.has_message = true;
+                }
+                None if self.has_message => {}
+                // A message that has caused no event, an ACK perhaps, has nothing to do with this step.
+                None => stepping.over(),
             }
             stepping.call(call.0);
         }
@@ -64,7 +70,7 @@ impl WorksOn {
 
     /// The turn is over.
     pub fn over(&mut self) {
-        (self.are_old, self.of_event, self.call) = (true, false, None);
+        (self.are_old, self.of_event, self.has_message, self.call) = (true, false, false, None);
         if let Some(stepping) = &self.stepping {
             stepping.over();
         }
@@ -75,5 +81,61 @@ impl WorksOn {
         if let Some(stepping) = &self.stepping {
             stepping.broke();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+    use std::time::Instant;
+
+    use b2b_base::stepping::{Left, Outlives, WORDS};
+    use b2b_sip::flow::{Flow, FlowId};
+    use b2b_sip::msg::Transport;
+
+    use super::*;
+
+    struct Memory(Vec<AtomicU64>);
+
+    impl Outlives for Memory {
+        fn words(&self) -> &[AtomicU64] {
+            &self.0
+        }
+    }
+
+    fn working() -> (WorksOn, Stepping) {
+        let stepping = Stepping::new(Arc::new(Memory((0..WORDS).map(|_| AtomicU64::new(0)).collect())));
+        (WorksOn { stepping: Some(stepping.clone()), ..WorksOn::default() }, stepping)
+    }
+
+    fn seen(data: &'static [u8]) -> Seen {
+        let remote = "192.0.2.1:5060".parse().expect("an address");
+        let local = "192.0.2.2:5060".parse().expect("an address");
+        Seen {
+            at: Instant::now(),
+            direction: Direction::Received,
+            flow: Flow { transport: Transport::Udp, local, remote, id: FlowId(1) },
+            data: Bytes::from_static(data),
+        }
+    }
+
+    #[test]
+    fn a_message_without_an_event_is_not_blamed_for_a_timer_of_another_call() {
+        let (mut works_on, stepping) = working();
+        works_on.message(&seen(b"ACK"), Some(CallId(1)));
+        works_on.call(CallId(2));
+        assert_eq!(stepping.take_left(), Some(Left { broken: false, call: Some(2), message: None }));
+    }
+
+    #[test]
+    fn the_message_of_an_event_is_blamed_for_all_calls_that_step_because_of_it() {
+        let (mut works_on, stepping) = working();
+        works_on.message(&seen(b"INFO"), Some(CallId(1)));
+        works_on.event(None);
+        works_on.call(CallId(1));
+        works_on.call(CallId(2));
+        let left = stepping.take_left().expect("it works on something");
+        assert_eq!((left.call, left.message.map(|(_, message)| message)), (Some(2), Some(b"INFO".to_vec())));
     }
 }
