@@ -46,13 +46,14 @@ impl RefusedCall {
     }
 }
 
+/// What may stand before a message is passed over (RFC 3261 §7.5).
 fn is_response(message: &[u8]) -> bool {
-    message.starts_with(b"SIP/2.0 ")
+    message.trim_ascii_start().starts_with(b"SIP/2.0 ")
 }
 
 /// The Call-ID of a message that may be no message; `None`: it names none.
 pub fn call_id_of(message: &[u8]) -> Option<&[u8]> {
-    let lines = message.split(|octet| *octet == b'\n').skip(1).map(<[u8]>::trim_ascii);
+    let lines = message.trim_ascii_start().split(|octet| *octet == b'\n').skip(1).map(<[u8]>::trim_ascii);
     lines.take_while(|line| !line.is_empty()).find_map(|line| {
         let (name, value) = line.split_at(line.iter().position(|octet| *octet == b':')?);
         let name = name.trim_ascii_end();
@@ -148,6 +149,8 @@ mod tests {
         let (mut bans, source) = (Bans::of_calls(vec![call]), "192.0.2.1".parse().expect("an address"));
         let mut refuses = |now, message: &str| bans.refuse(now, source, message.as_bytes(), &endpoint);
         assert!(refuses(now, "BYE sip:b SIP/2.0\r\nCALL-ID:one@a\r\n\r\n"));
+        assert!(refuses(now, "\r\n\r\nBYE sip:b SIP/2.0\r\nCall-ID: one@a\r\n\r\n"));
+        assert!(!refuses(now, "\r\nSIP/2.0 200 OK\r\nCall-ID: one@a\r\n\r\n"));
         assert!(!refuses(now, "BYE sip:b SIP/2.0\r\nCall-ID: one@ab\r\n\r\n"));
         assert!(!refuses(now, "SIP/2.0 200 OK\r\nCall-ID: one@a\r\n\r\n"));
         assert!(!refuses(later, "BYE sip:b SIP/2.0\r\nCall-ID: one@a\r\n\r\n"));
