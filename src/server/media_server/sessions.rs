@@ -107,7 +107,7 @@ impl Sessions {
         let mut state = self.state();
         let lease = Duration::from_millis(hello.lease_ms).clamp(LEASE.0, LEASE.1);
         let (key, resumed) = match &hello.resumes {
-            Some(resumes) => (resumes.session.clone(), Some(self.resume(&mut state, resumes, now)?)),
+            Some(resumes) => (resumes.session.clone(), Some(self.resume(&mut state, resumes, lease, now)?)),
             None if state.closing || state.sessions.len() >= SESSIONS => return Err(NotBegun::TooMany),
             None => (self.fresh(&mut state, lease, now), None),
         };
@@ -119,9 +119,15 @@ impl Sessions {
     }
 
     /// Goes on with a session whose process has ended: with what the next one asks for again, and nothing else.
-    fn resume(&self, state: &mut State, resumes: &Resumes, now: Instant) -> Result<Resumed, NotBegun> {
+    fn resume(
+        &self,
+        state: &mut State,
+        resumes: &Resumes,
+        lease: Duration,
+        now: Instant,
+    ) -> Result<Resumed, NotBegun> {
         let session = state.sessions.get_mut(&resumes.session).ok_or(NotBegun::NoSession)?;
-        session.heard = now;
+        (session.heard, session.lease) = (now, lease);
         for recording in session.recordings.values() {
             drop(self.controller.request(Verb::StopRecording { recording: *recording }));
         }
