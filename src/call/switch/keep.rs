@@ -1,7 +1,7 @@
 //! Where calls are written at the end of each turn in which they have changed, for the process after this one: what
 //! their journals have more, or, where that cannot be run again or would be long, the calls as they are.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::CallId;
@@ -62,7 +62,9 @@ pub(crate) struct Kept {
     /// CANCEL, may have to be repeated.
     pub unanswered: HashMap<CallId, Vec<UsageId>>,
     /// When it is looked whether those of a call are settled.
-    unsettled: BTreeSet<(Instant, CallId)>,
+    unsettled: VecDeque<(Instant, CallId)>,
+    /// The calls in it.
+    looked_at: HashSet<CallId>,
     pub begun: Begun,
     /// Of the latest piece.
     pub octets: Vec<u8>,
@@ -81,7 +83,8 @@ impl Kept {
             young,
             not_before: None,
             unanswered: HashMap::new(),
-            unsettled: BTreeSet::new(),
+            unsettled: VecDeque::new(),
+            looked_at: HashSet::new(),
             begun,
             octets,
         }
@@ -95,7 +98,7 @@ impl Kept {
     /// When the next call has to be written.
     pub fn next(&self) -> Option<Instant> {
         let young = self.next_young().into_iter();
-        young.chain(self.unsettled.first().map(|(at, _)| *at)).min()
+        young.chain(self.unsettled.front().map(|(at, _)| *at)).min()
     }
 
     fn next_young(&self) -> Option<Instant> {
@@ -105,17 +108,18 @@ impl Kept {
 
     /// What parties of a call that have gone were told may have to be repeated: it is looked again later.
     pub fn is_unsettled(&mut self, now: Instant, call: CallId) {
-        if !self.unsettled.iter().any(|(_, it)| *it == call) {
-            self.unsettled.insert((now + SOON, call));
+        if self.looked_at.insert(call) {
+            self.unsettled.push_back((now + SOON, call));
         }
     }
 
     /// Looks again which calls are settled; nothing of the others has to be written.
     pub fn look_again(&mut self, now: Instant, is_settled: impl Fn(&[UsageId]) -> bool) {
-        while let Some((_, call)) = self.unsettled.first().copied().filter(|(at, _)| *at <= now) {
-            self.unsettled.pop_first();
+        while let Some((_, call)) = self.unsettled.front().copied().filter(|(at, _)| *at <= now) {
+            self.unsettled.pop_front();
+            self.looked_at.remove(&call);
             match self.unanswered.get(&call) {
-                Some(usages) if !is_settled(usages) => drop(self.unsettled.insert((now + SOON, call))),
+                Some(usages) if !is_settled(usages) => self.is_unsettled(now, call),
                 _ => self.changes(call, true),
             }
         }
