@@ -92,6 +92,7 @@ pub(crate) struct Recording {
     /// `None`: there is no file yet.
     pub id: Option<RecordingId>,
     /// Its beginning has been told, by this process or one before.
+    #[serde(default)]
     pub is_told: bool,
     pub pauses: Pauses,
     /// The recorded endpoint is the other side of the first one.

@@ -110,9 +110,13 @@ impl CallStep<'_> {
                 (it.spec.path, it.is_told) = (another(&it.spec.path, recordings.begun), false);
             }
             // If the leg is on its way out, and no other one is up, it waits for the next answer.
-            if let Some(endpoint) = self.up_endpoint(leg) {
-                self.start_recording(t, subject, leg, endpoint, Reply::default());
+            let up = |leg| Some((leg, self.up_endpoint(leg)?));
+            let others = self.call.legs.ids().filter(|_| subject.leg().is_none());
+            let Some((stays, endpoint)) = std::iter::once(leg).chain(others).find_map(up) else { continue };
+            if let Some(it) = self.recordings(subject).and_then(|it| it.running.as_mut()) {
+                it.swapped ^= stays != leg;
             }
+            self.start_recording(t, subject, stays, endpoint, Reply::default());
         }
     }
 
