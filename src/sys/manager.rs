@@ -18,10 +18,10 @@ use nix::unistd::Pid;
 pub const SOCKET: &str = "NOTIFY_SOCKET";
 /// The variable with the microseconds within which the manager wants to hear that the process responds.
 pub const WATCHDOG: &str = "WATCHDOG_USEC";
-/// The variable with the signal by which the process before has died through a fault of its own; b2b's keeper sets it.
-pub const FAULT: &str = "B2B_FAULT";
 /// The process whom that concerns.
 pub const WATCHDOG_PID: &str = "WATCHDOG_PID";
+/// The variable with the signal by which the process before has died through a fault of its own; b2b's keeper sets it.
+pub const FAULT: &str = "B2B_FAULT";
 /// The variables of descriptors: the process they are for, their number and names.
 pub const PASSED: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 /// The first descriptor that is passed.

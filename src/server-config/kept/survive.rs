@@ -28,7 +28,7 @@ pub const SURVIVE: Table = Table {
     about: "Calls that go on when the server has been killed or has crashed, and is started again. See `docs/high-availability.md` for what is covered.",
     keys: rows! {
         file: PATH, at_restart(),
-            "A file in a folder that is memory, such as `/run/b2b/calls`: calls of two parties that talk are written to it. It is made with mode 0600, has the keys of calls in it, and belongs to one server. Without it: all calls end with the process.";
+            "A file in a folder that is memory, such as `/run/b2b/calls`: calls are written to it. It is made with mode 0600, has the keys of calls in it, and belongs to one server. Without it: all calls end with the process.";
         size_mb: Whole(1, 16_384) => 64, at_restart(),
             "Its size. A call may take 14 KB, twice: as many are covered.";
         max_age_s: Whole(1, 3_600) => 30, at_restart(),
