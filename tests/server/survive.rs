@@ -371,7 +371,11 @@ fn an_agent_who_talks_across_a_kill_is_offered_no_other_caller() {
     let of_ann = ann.call(server.sip, "300");
     let (invite, peer) = bob.hear("INVITE");
     bob.answer_to(&invite, peer);
-    bob_is(&server, "busy");
+    // He is busy before they are joined, too.
+    until("their talk", || {
+        let call = server.get("/calls").json()["calls"][0].clone();
+        (call["variables"]["queue_agent"] == "bob").then_some(())
+    });
     written(server.folder.path(), 1, 2);
 
     let server = start(killed(server));
