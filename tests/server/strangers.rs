@@ -28,7 +28,8 @@ const HELD: [&str; 4] = ["sip_server_transactions", "sip_usages", "sip_timers", 
 /// A server that trusts nobody, at the same port over both transports.
 fn server() -> Server {
     let folder = tempfile::tempdir().expect("a folder");
-    let at = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("loopback");
+    // Its UDP port is nobody's either: no other test has this address.
+    let at = TcpListener::bind("127.0.79.27:0").and_then(|it| it.local_addr()).expect("loopback");
     let config = format!(
         "[server]\nlisten = [\"udp:{at}\", \"tcp:{at}\"]\nstore = \"memory\"\ndomains = [\"b2b.example\"]\n\
          [http]\nlisten = \"127.0.0.1:0\"\ntoken = \"off\"\n\

@@ -80,6 +80,16 @@ pub(super) fn udp(bind: &str) -> UdpSocket {
     socket
 }
 
+/// A party over both transports at one port: one that is free for UDP may be somebody's for TCP.
+fn over_both() -> (UdpSocket, TcpListener, SocketAddr) {
+    let both = || {
+        let socket = udp("127.0.0.1:0");
+        let at = socket.local_addr().expect("address");
+        Some((socket, TcpListener::bind(at).ok()?, at))
+    };
+    (0..100).find_map(|_| both()).expect("a port that is free for both")
+}
+
 pub(super) fn port(socket: &UdpSocket) -> u16 {
     socket.local_addr().expect("address").port()
 }
@@ -260,9 +270,7 @@ fn a_call_over_ipv6_from_udp_to_tcp() {
 #[test]
 fn a_large_invite_goes_by_tcp_and_falls_back_to_udp() {
     let folder = tempfile::tempdir().expect("folder");
-    let bob = udp("127.0.0.1:0");
-    let at_bob = bob.local_addr().expect("address");
-    let listener = TcpListener::bind(at_bob).expect("the same port for TCP");
+    let (bob, listener, at_bob) = over_both();
     let server =
         Server::start(folder.path(), "listen = [\"udp:127.0.0.1:0\"]", &route(&format!("sip:bob@{at_bob}")));
     let ann = udp("127.0.0.1:0");
@@ -294,10 +302,8 @@ fn a_large_invite_goes_by_tcp_and_falls_back_to_udp() {
 #[test]
 fn a_large_invite_stays_with_udp_where_that_is_named() {
     let folder = tempfile::tempdir().expect("folder");
-    let bob = udp("127.0.0.1:0");
-    let at_bob = bob.local_addr().expect("address");
     // A TCP connection would be accepted.
-    let listener = TcpListener::bind(at_bob).expect("the same port for TCP");
+    let (bob, listener, at_bob) = over_both();
     listener.set_nonblocking(true).expect("a listener");
     let gateway = |name: &str, large: &str| {
         format!(
