@@ -44,12 +44,13 @@ impl Switch {
     /// Handles an event of the endpoint.
     pub fn sip_event(&mut self, t: &mut Turn<'_>, event: SipEvent) {
         self.common.about(None);
-        self.common.works_on.event(match &event {
+        let message: Option<(IpAddr, &[u8])> = match &event {
             SipEvent::Incoming { request, flow, .. } | SipEvent::Request { request, flow, .. } => {
                 Some((flow.remote.ip(), request.as_bytes()))
             }
             _ => None,
-        });
+        };
+        self.common.works_on.event(t.now, message);
         match event {
             SipEvent::Incoming { usage, request, flow, replaces } => {
                 self.incoming(t, usage, request, flow, replaces);

@@ -1,6 +1,7 @@
 //! What a turn works on is written down, for the process after one that it has brought down.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -8,13 +9,24 @@ use crate::CallId;
 use b2b_base::stepping::Stepping;
 use b2b_sip::net::tap::{Direction, Seen};
 
+/// An event so long after a message is not of it.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// A message that has come.
+struct Came {
+    at: Instant,
+    call: Option<CallId>,
+    source: IpAddr,
+    message: Bytes,
+}
+
 /// Writes down what a turn works on.
 #[derive(Default)]
 pub(crate) struct WorksOn {
     /// `None`: nowhere.
     pub stepping: Option<Stepping>,
-    /// The latest messages, which events are of, and the calls of them.
-    came: Vec<(Option<CallId>, IpAddr, Bytes)>,
+    /// The latest messages, which events are of.
+    came: Vec<Came>,
     /// There has been a turn after the latest of them.
     are_old: bool,
     /// The turn handles an event of the endpoint.
@@ -37,12 +49,13 @@ impl WorksOn {
             let source = seen.flow.remote.ip();
             stepping.message(source, &seen.data);
             call.iter().for_each(|call| stepping.call(call.0));
-            self.came.push((call, source, seen.data.clone()));
+            self.came.push(Came { at: seen.at, call, source, message: seen.data.clone() });
         }
     }
 
     /// An event of the endpoint is handled, with its message if it belongs to no call yet.
-    pub fn event(&mut self, message: Option<(IpAddr, &[u8])>) {
+    pub fn event(&mut self, now: Instant, message: Option<(IpAddr, &[u8])>) {
+        self.came.retain(|it| it.at + FRESH > now);
         (self.of_event, self.has_message) = (true, message.is_some());
         if let Some((stepping, (source, message))) = self.stepping.as_ref().zip(message) {
             stepping.message(source, message);
@@ -54,9 +67,9 @@ impl WorksOn {
         if let Some(stepping) = &self.stepping
             && self.call.replace(call) != Some(call)
         {
-            let of_call = |it: &&(Option<CallId>, IpAddr, Bytes)| it.0 == Some(call);
-            match self.came.iter().rfind(of_call).filter(|_| self.of_event) {
-                Some((_, source, message)) => {
+            let of_call = self.came.iter().rfind(|it| it.call == Some(call));
+            match of_call.filter(|_| self.of_event && !self.has_message) {
+                Some(Came { source, message, .. }) => {
                     stepping.message(*source, message);
                     self.has_message = true;
                 }
@@ -88,7 +101,6 @@ impl WorksOn {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicU64;
-    use std::time::Instant;
 
     use b2b_base::stepping::{Left, Outlives, WORDS};
     use b2b_sip::flow::{Flow, FlowId};
@@ -126,13 +138,19 @@ mod tests {
         works_on.message(&seen(b"ACK"), Some(CallId(1)));
         works_on.call(CallId(2));
         assert_eq!(stepping.take_left(), Some(Left { broken: false, call: Some(2), message: None }));
+        works_on.over();
+        // Nor for an event of its own call that is none of its own.
+        works_on.event(Instant::now() + FRESH, None);
+        works_on.call(CallId(1));
+        assert_eq!(stepping.take_left(), Some(Left { broken: false, call: Some(1), message: None }));
     }
 
     #[test]
     fn the_message_of_an_event_is_blamed_for_all_calls_that_step_because_of_it() {
         let (mut works_on, stepping) = working();
         works_on.message(&seen(b"INFO"), Some(CallId(1)));
-        works_on.event(None);
+        works_on.message(&seen(b"ACK"), Some(CallId(2)));
+        works_on.event(Instant::now(), None);
         works_on.call(CallId(1));
         works_on.call(CallId(2));
         let left = stepping.take_left().expect("it works on something");
