@@ -514,7 +514,11 @@ impl Switch {
         let read = read?;
         let mut programs: HashMap<Key, Bytes> = read.programs.into_iter().collect();
         let taken: Vec<CallId> = read.calls.iter().map(|(id, _)| *id).collect();
-        for (id, call) in read.calls {
+        for (id, mut call) in read.calls {
+            if moved.others_gone {
+                call.recordings.forget_number();
+                call.legs.each_mut().for_each(|(_, leg)| leg.recordings.forget_number());
+            }
             self.calls.put(id, call);
             self.arm(t.now, id);
         }

@@ -114,6 +114,11 @@ pub(crate) struct Recordings {
 }
 
 impl Recordings {
+    /// Media has another number for it in this process, once it records.
+    pub(crate) fn forget_number(&mut self) {
+        self.running.iter_mut().for_each(|it| it.id = None);
+    }
+
     /// Starts a recording; `spec` makes the specification for its sequence number.
     pub(crate) fn begin(
         &mut self,

@@ -103,7 +103,6 @@ impl CallStep<'_> {
             let Some(it) = recordings.running.as_mut() else { continue };
             // Before the first answer there is none.
             let Some(leg) = it.leg.take() else { continue };
-            it.id = None;
             it.spec.append = it.spec.coding != Coding::Opus;
             if !it.spec.append {
                 recordings.begun += 1;
