@@ -115,7 +115,7 @@ pub struct Survivor {
     pub lost: Vec<(EndpointId, String)>,
     /// Why it ends at once; `None`: it goes on.
     pub ends: Option<String>,
-    /// It is taken as it was last written: what its journal has since may have brought the process down.
+    /// It is taken as it was last written, if it was: what its journal has since may have brought the process down.
     pub is_set_aside: bool,
     /// How many deaths of the process it has outlived since it was last written as it is.
     pub deaths: u32,
@@ -215,10 +215,11 @@ impl Switch {
         // Its journal may break this process, too.
         self.common.works_on.call(call);
         let taken = match is_set_aside {
-            // Without a value only its journal knows its dialogs; nothing of it is in memory any more.
-            true => self
-                .take_in_value(t, &pieces, &endpoints)
-                .or_else(|_| self.take_in_pieces(t, call, &pieces, &endpoints)),
+            // Without a value only its journal knows its dialogs: it is run, unless that was tried before.
+            true => self.take_in_value(t, &pieces, &endpoints).or_else(|why| match deaths {
+                1 => self.take_in_pieces(t, call, &pieces, &endpoints),
+                _ => Err(why),
+            }),
             false => self.take_in_pieces(t, call, &pieces, &endpoints),
         };
         if let Ok(calls) = &taken {
