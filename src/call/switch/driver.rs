@@ -197,7 +197,7 @@ impl SwitchThread {
         Jobs { jobs: self.jobs.clone() }
     }
 
-    /// Notified when the thread has panicked: every call has been ended and recorded, unless they outlive the process, and
+    /// Notified when the thread has panicked: every call has been ended and recorded, unless calls outlive the process, and
     /// the switch takes no more requests.
     pub fn panicked(&self) -> Receiver<String> {
         self.vital.panicked()
@@ -320,8 +320,8 @@ impl Driver {
         if worked.is_err() {
             self.switch.common.works_on.broke();
             if self.switch.common.world.is_kept {
-                // Calls go on in the next process as they were: it writes the records that wait, and what the step has left
-                // is neither written nor sent.
+                // Calls go on in the next process as they were, if they are covered: it writes the records that wait, and what
+                // the step has left is neither written nor sent.
                 return worked;
             }
             self.break_up().await;

@@ -101,7 +101,7 @@ pub struct Moved {
 
 /// Marks the number of an endpoint that is not here. No carrier gives such numbers: it is the highest bit of a place on a
 /// media thread.
-const NOBODYS: u64 = 1 << 55;
+pub(crate) const NOBODYS: u64 = 1 << 55;
 
 /// A call of a process that has ended. Not `Debug`: it has the keys of its media.
 pub struct Survivor {
@@ -225,6 +225,10 @@ impl Switch {
         if let Ok(calls) = &taken {
             // The media of before reports nothing more.
             self.common.recordings_ending.0.retain(|(_, of, _)| !calls.contains(of));
+            // What was opened for legs that were begun after the value, if it goes on from that.
+            for endpoint in endpoints.values().filter(|it| self.calls.of_endpoint(**it).is_none()) {
+                self.common.world.parts.controller.release_endpoint(*endpoint);
+            }
         }
         match (taken, ends) {
             (Ok(calls), None) => {

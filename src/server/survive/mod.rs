@@ -468,7 +468,10 @@ impl Restoring<'_> {
             let Before { endpoints, lost, .. } = call;
             endpoints.retain(|before, now| {
                 let gone = self.media.has_restored(*now).err();
-                lost.extend(gone.iter().map(|why| (*before, why.to_string())));
+                if let Some(why) = &gone {
+                    lost.push((*before, why.to_string()));
+                    self.media.controller().release_endpoint(*now);
+                }
                 gone.is_none()
             });
             if call.endpoints.is_empty() {

@@ -11,6 +11,7 @@ use crate::service::Watched;
 use crate::switch::Switch;
 use crate::switch::common::Common;
 use crate::switch::keep::Kept;
+use crate::switch::restore::NOBODYS;
 use crate::switch::state::effect::{Calling, DialogCommand, Effect, Note, OfBridge};
 use crate::switch::state::follow::{Dialog, Follow};
 use crate::switch::state::leg::Passed;
@@ -100,6 +101,8 @@ impl Switch {
                     false => media.open_endpoint(*spec).map(MediaAnswer::Endpoint),
                 });
             }
+            // No counters of it will come.
+            Effect::Release { endpoint, .. } if endpoint.0 & NOBODYS != 0 => {}
             Effect::Release { call, leg, endpoint } => {
                 let described = common.world.parts.controller.descriptions(endpoint);
                 common.world.history.releasing(call, leg, endpoint, described);
