@@ -124,7 +124,9 @@ fn tell(manager: &Manager, lines: &str, descriptor: Option<BorrowedFd<'_>>) {
 fn signs_of_life(manager: &Manager, every: Duration, jobs: &Jobs, media: &Media) {
     while jobs.run_blocking(|_, _, _| ()).is_some() {
         pollster::block_on(media.totals());
-        if manager.tell("WATCHDOG=1", None).is_err_and(|it| it.kind() == ErrorKind::ConnectionRefused) {
+        // The first message that is sent to a manager that has gone is refused, and disconnects.
+        let gone = [ErrorKind::ConnectionRefused, ErrorKind::NotConnected];
+        if manager.tell("WATCHDOG=1", None).is_err_and(|error| gone.contains(&error.kind())) {
             return tracing::warn!("the service manager has ended: nobody starts this server again");
         }
         std::thread::sleep(every);
