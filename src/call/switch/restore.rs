@@ -199,8 +199,8 @@ impl Surviving {
                 switch.take_up(t, survivor);
             }
             // A leg that goes on has ended in a part of the journal that cannot be run again.
-            let is_over = |leg| switch.calls.leg(leg).is_none_or(|it| it.call != call);
-            records.extend(unwritten.into_iter().filter(|record| is_over(record.leg)));
+            let has_ended = |leg| switch.calls.leg(leg).is_none_or(|other| other.call != call);
+            records.extend(unwritten.into_iter().filter(|record| has_ended(record.leg)));
         }
         // Last: they are in memory until the end of the turn, and in their file soon after this.
         records.into_iter().for_each(|record| switch.common.hand_over(record));

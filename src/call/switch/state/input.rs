@@ -27,7 +27,7 @@ pub(crate) enum CallInput {
     Silent { leg: LegId },
     /// A leg has lost its media.
     MediaLost { leg: LegId, reason: String },
-    /// The process before was lost, and a leg of its call ends.
+    /// The process before was lost, and a leg of its call ends; `goes_on`: the call does not.
     ProcessLost { leg: LegId, reason: String, goes_on: bool },
     /// A party presses a key. `passed_on`: media has told the other party.
     Digit { leg: LegId, digit: char, duration_ms: u32, by: DigitBy, passed_on: bool },
