@@ -3,7 +3,8 @@
 # each with its own server, so that disturbances of the machine affect all; the table has medians, spreads, and the
 # ratio to the first within each turn.
 # usage: scripts/compare-builds.sh [--rate N] [--calls N] [--runs N] [--held N] [--json file] NAME=BINARY[,HOW]...
-# HOW: `off` keeps no journals (log.call_journals); `forgets` keeps no ended calls, `stores` keeps them in a file.
+# HOW: `off` keeps no journals (log.call_journals); `forgets` keeps no ended calls, `stores` keeps them in a file;
+# `survives` writes calls for the next process.
 # B2B_BINARY makes the calls (target/release/b2b); B2B_FLOOR, an examples/b2bua_floor, is measured in each turn if it
 # exists. Needs two cores, taskset, python3.
 set -euo pipefail

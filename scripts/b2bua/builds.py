@@ -1,6 +1,7 @@
 """See scripts/compare-builds.sh."""
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -19,6 +20,7 @@ HOW = {
     "": ("[log]\n", ""),
     "off": ("[log]\n", "call_journals = false\n"),
     "forgets": ("rtp_timeout_s = 0\n", "\n[ended_calls]\ncalls = 0\n"),
+    "survives": ("rtp_timeout_s = 0\n", f'\n[survive]\nfile = "/dev/shm/b2b-builds-{os.getpid()}"\n'),
     "stores": ("rtp_timeout_s = 0\n", '\n[ended_calls]\nstore = "sqlite:ended.sqlite"\n'),
 }
 
@@ -108,6 +110,7 @@ def main():
     if floors:
         found["floor"] = {"seen": floors, "median": statistics.median(floors)}
         print(f"  {'floor':16} {found['floor']['median']:.4f} ({min(floors):.4f} to {max(floors):.4f})")
+    Path(f"/dev/shm/b2b-builds-{os.getpid()}").unlink(missing_ok=True)
     out = Path(options.json)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"unit": unit, **found}, indent=1) + "\n")
