@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tempfile
 import time
 
 from load import Load
@@ -49,9 +50,12 @@ def side(house, who, *more):
     return Load(house, who, "--scenario", path, "--scenario-key", "rtcp=a=rtcp-mux", *more)
 
 
-def serving(house, callee):
+def serving(house, callee, survives):
     config = (HERE / "bench/b2bua.toml").read_text()
     config = config.replace("rtp_timeout_s = 0", f"rtp_timeout_s = {TIMEOUT_S}").replace('listen = "off"', 'listen = "$http"\ntoken = "off"')
+    if survives:
+        memory = house.enter_context(tempfile.TemporaryDirectory(prefix="b2b-hold-", dir="/dev/shm"))
+        config += f'\n[survive]\nfile = "{memory}/calls"\nsize_mb = 256\n'
     path = house.path / "hold.template.toml"
     path.write_text(config)
     return Server(house, path, callee=callee.address, threads=2).rests()
@@ -62,11 +66,11 @@ def share(count):
 
 
 def main():
-    options = arguments(calls=10_000, full=1_000, minutes=10, json="target/hold-b2bua.json")
+    options = arguments(calls=10_000, full=1_000, minutes=10, survives=False, json="target/hold-b2bua.json")
     problems, minutes = [], []
     with House() as house:
         callee = side(house, "callee")
-        server = serving(house, callee)
+        server = serving(house, callee, options.survives)
         rtp, before = Rtp(house, options.full), server.rss()
         hold = options.calls / RAMP + 40 + options.minutes * 60
         caller = side(house, "caller", "--rate", RAMP, "--calls", options.calls, "--hold-s", hold,
