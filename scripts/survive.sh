@@ -2,9 +2,9 @@
 # Calls of all kinds (scripts/b2bua/survive_mix.py) go through a server with a keeper and `[survive]`, which dies in many
 # ways: killed, aborted, a fault, stopped, out of memory (a control group, as root), a panic (debug builds), and again while
 # it restores calls. What each side hears is judged by the calls' marks; callers in applications have to hear their sound
-# all the time. Fails if an answered call is lost, the gap's 99th percentile is over 0.6 s (SIGSTOP apart), a record is
-# missing or there twice, a recording is short, a queue's order, a room or a parking slot changes, or anything is held at
-# the end. One line a death: calls up before, calls that the server took up, lost, ears without sound from then on, calls
+# all the time. Fails if an answered call is lost, the gap's 99th percentile is over 0.6 s (SIGSTOP apart; for callers of
+# voice agents, which are connected again 10 ms apart, by so much more), a record is missing or there twice, a recording is
+# short, a queue's order, a room or a parking slot changes, or anything is held at the end. One line a death: calls up before, calls that the server took up, lost, ears without sound from then on, calls
 # refused before an answer, gaps, the time without a process, and that until the next one was ready.
 # usage: scripts/survive.sh [--calls N=1000] [--deaths N=20] [--seed N] [--short] [--untimed] [--rate N] [--only KIND,…]
 #                           [--kinds DEATH,…] [--logs FOLDER] [--json FILE]
