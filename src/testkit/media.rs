@@ -308,7 +308,7 @@ impl FakeMedia {
         })
     }
 
-    fn open(&self, spec: &EndpointSpec) -> Result<Answer, MediaError> {
+    fn open(&self, spec: EndpointSpec) -> Result<Answer, MediaError> {
         let mut state = self.state();
         if state.refuse {
             return Err(MediaError::NoPorts);
@@ -316,7 +316,10 @@ impl FakeMedia {
         state.last += 1;
         let endpoint = EndpointId(state.last);
         let rtp = SocketAddr::from(([192, 0, 2, 1], port(endpoint)));
-        let side = Side::new(rtp, state.last * 2).with_audio(spec.audio);
+        let mut side = Side::new(rtp, state.last * 2).with_audio(spec.audio);
+        if let Some(before) = spec.session {
+            before.go_on_in(&mut side);
+        }
         state.held.insert(endpoint, side);
         Ok(Answer::Allocated { endpoint: Some(endpoint), rtp })
     }
@@ -373,7 +376,7 @@ impl MediaBackend for FakeMedia {
         }
         match verb {
             Verb::Allocate { spec, .. } => {
-                let opened = MediaFuture::ready(self.open(&spec));
+                let opened = MediaFuture::ready(self.open(*spec));
                 return gated(&mut self.state().endpoint_gates, opened);
             }
             // There are no packets, so their source does not matter.

@@ -156,16 +156,56 @@ pub fn calls(server: &Server, bob: &Phone, count: usize) -> Vec<(Phone, Dialog)>
 }
 
 #[test]
-fn calls_of_a_media_server_that_is_killed_are_ended_and_reported_and_new_ones_go_to_the_next() {
-    const CALLS: usize = 100;
+fn parties_of_a_media_server_that_is_killed_hear_each_other_by_the_next_one() {
     let (first, second) = (MediaServer::start(&[]), MediaServer::start(&[]));
-    let bob = Phone::new("bob");
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
     let list = format!("[\"http://{}\", \"grpc://{}\"]", first.at, second.at);
     let server = carried_by(&list, &bob, "");
-    let up = calls(&server, &bob, CALLS);
-    first.holds(2 * CALLS);
+    let (dialog, _) = call(&server, &ann, &bob);
+    first.holds(2);
+    let at = first.at.to_string();
+    drop(first);
+    // Each is asked once, in the same session.
+    let told = std::thread::scope(|scope| {
+        let told = [&ann, &bob].map(|phone| scope.spawn(|| phone.answer_again("sendrecv")));
+        told.map(|told| told.join().expect("a re-INVITE"))
+    });
+    let origin = |message: &String| {
+        let line = message.lines().find(|line| line.starts_with("o=")).expect("an origin");
+        line.split(' ').nth(2).map(str::to_owned)
+    };
+    assert_eq!(told.each_ref().map(origin), [Some("2".to_owned()), Some("2".to_owned())], "{told:?}");
+    second.holds(2);
+    let [to_ann, to_bob] = told.each_ref().map(|invite| rtp_of(invite));
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.speak(to_bob, 100));
+        ann.speak(to_ann, 100);
+    });
+    assert!(ann.listen(20).iter().chain(&bob.listen(20)).all(|packet| packet.len() == 172));
+    // The first one is back: calls stay together.
+    let first = MediaServer::start(&["--listen", &at]);
+    until("the first one again", || {
+        (server.metric(&format!("b2b_media_server_up{{server=\"{at}\"}}")) == 1.0).then_some(())
+    });
+    let eve = Phone::new("eve");
+    let (other, _) = call(&server, &eve, &bob);
+    second.holds(4);
+    first.holds(0);
+    hang_up(&ann, &dialog, &bob);
+    hang_up(&eve, &other, &bob);
+    all_quiet(&server);
     second.holds(0);
-    first.process.signal(Signal::SIGKILL);
+}
+
+#[test]
+fn calls_of_the_only_media_server_are_ended_and_reported_when_it_is_killed() {
+    const CALLS: usize = 100;
+    let media = MediaServer::start(&[]);
+    let bob = Phone::new("bob");
+    let server = carried_by(&format!("\"http://{}\"", media.at), &bob, "");
+    let up = calls(&server, &bob, CALLS);
+    media.holds(2 * CALLS);
+    media.process.signal(Signal::SIGKILL);
     // Every party of every call gets a BYE.
     let mut told = HashSet::new();
     while told.len() < CALLS {
@@ -183,26 +223,7 @@ fn calls_of_a_media_server_that_is_killed_are_ended_and_reported_and_new_ones_go
     assert!(text.matches("\"hangup_cause_q850\":102").count() >= CALLS, "{text}");
     all_quiet(&server);
     assert_eq!(server.metric("b2b_held{what=\"media_requests\"}"), 0.0);
-    assert_eq!(server.metric(&format!("b2b_media_server_up{{server=\"{}\"}}", first.at)), 0.0);
-    // New calls go to the next one in the list.
-    let ann = Phone::new("ann");
-    let (dialog, _) = call(&server, &ann, &bob);
-    second.holds(2);
-    // The first one is back: calls stay together.
-    let at = first.at.to_string();
-    drop(first);
-    let first = MediaServer::start(&["--listen", &at]);
-    until("the first one again", || {
-        (server.metric(&format!("b2b_media_server_up{{server=\"{at}\"}}")) == 1.0).then_some(())
-    });
-    let eve = Phone::new("eve");
-    let (other, _) = call(&server, &eve, &bob);
-    second.holds(4);
-    first.holds(0);
-    hang_up(&ann, &dialog, &bob);
-    hang_up(&eve, &other, &bob);
-    all_quiet(&server);
-    second.holds(0);
+    assert_eq!(server.metric(&format!("b2b_media_server_up{{server=\"{}\"}}", media.at)), 0.0);
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub fn folder(ip: &str, bob: &Phone, survive: &str) -> tempfile::TempDir {
 pub struct Talk {
     pub of_ann: Dialog,
     /// Where each sends its sound.
-    rtp: [SocketAddr; 2],
+    pub rtp: [SocketAddr; 2],
 }
 
 pub fn talk(server: &Server, ann: &Phone, bob: &Phone) -> Talk {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::server::media_servers::MediaServer;
 use crate::server::ng_daemon::faithful_daemon;
-use crate::server::survive::{folder, hear_each_other, killed, records, talk, written};
-use crate::server_support::phone::Phone;
+use crate::server::survive::{Talk, folder, hear_each_other, killed, records, talk, written};
+use crate::server_support::phone::{Phone, rtp_of};
 use crate::server_support::{Server, exchange, start, until};
 
 /// A folder as in `survive`, with media elsewhere.
@@ -84,11 +84,11 @@ fn a_call_on_a_media_server_goes_on_after_a_kill_over_grpc() {
 }
 
 #[test]
-fn calls_whose_media_server_has_gone_meanwhile_end() {
+fn parties_whose_media_server_has_gone_meanwhile_talk_on_after_a_reinvite() {
     let media = MediaServer::start(&[]);
     let [ann, bob] = ["ann", "bob"].map(Phone::new);
     let server = start(carried("127.0.79.23", &bob, "", &format!("http://{}", media.at)));
-    let _talk = talk(&server, &ann, &bob);
+    let talk = talk(&server, &ann, &bob);
     up(&server, 1);
     let folder = killed(server);
     let at = media.at.to_string();
@@ -96,8 +96,16 @@ fn calls_whose_media_server_has_gone_meanwhile_end() {
     drop(media);
     let media = MediaServer::start(&["--listen", &at]);
     let server = start(folder);
-    ann.let_go();
-    bob.let_go();
+    let rtp = std::thread::scope(|scope| {
+        let told = [&ann, &bob].map(|phone| scope.spawn(|| phone.answer_again("sendrecv")));
+        told.map(|told| rtp_of(&told.join().expect("a re-INVITE")))
+    });
+    let talk = Talk { rtp, ..talk };
+    hear_each_other(&ann, &bob, &talk);
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        ann.hang_up(&talk.of_ann);
+    });
     two_records(&server);
     media.holds(0);
 }

@@ -49,6 +49,9 @@ impl State {
             // Not from the seed of the identifiers, which are public.
             side = side.with_crypto(LocalCrypto::new(spec.srtp, rand::random()));
         }
+        if let Some(before) = spec.session {
+            before.go_on_in(&mut side);
+        }
         let entry = Entry {
             side,
             local,

@@ -143,10 +143,10 @@ pub enum Verb {
         /// What may be offered to `to`'s party.
         policy: PairPolicy,
     },
-    /// Creates an offer that moves the party's media back to its endpoint: [`Answer::Description`]. The answer
-    /// goes to [`Verb::ApplyRemote`].
+    /// Creates an offer that moves the party's media to its endpoint, back from another party or from an endpoint that is
+    /// gone: [`Answer::Description`]. The answer goes to [`Verb::ApplyRemote`].
     ///
-    /// Refused with `Undescribed`, `Unsupported`.
+    /// Refused with `NoAudio`, `Unsupported`.
     ReturnOffer {
         /// The endpoint.
         endpoint: EndpointId,
@@ -421,9 +421,10 @@ impl Verb {
             | Verb::ApplyRemote { .. }
             | Verb::LocalAnswer { .. }
             | Verb::RepeatOffer { .. }
+            | Verb::ReturnOffer { .. }
             | Verb::WithdrawOffer { .. } => Capability::Endpoints,
             Verb::PairOffer { .. } | Verb::PairAnswer { .. } => Capability::Pairs,
-            Verb::DirectOffer { .. } | Verb::ReturnOffer { .. } => Capability::DirectMedia,
+            Verb::DirectOffer { .. } => Capability::DirectMedia,
             Verb::SendDigit { .. } | Verb::TakesInfo { .. } => Capability::DigitEvents,
             Verb::Bridge { .. } | Verb::Unbridge { .. } => Capability::Bridges,
             Verb::Stats { .. } => Capability::Statistics,
@@ -547,7 +548,16 @@ impl Verb {
 
     /// Whether carrying it out may change the [`Descriptions`](super::Descriptions) of its endpoints.
     pub fn describes(&self) -> bool {
-        matches!(self, Verb::PairAnswer { .. } | Verb::ApplyRemote { .. } | Verb::LocalAnswer { .. })
+        matches!(
+            self,
+            Verb::PairOffer { .. }
+                | Verb::PairAnswer { .. }
+                | Verb::LocalOffer { .. }
+                | Verb::ApplyRemote { .. }
+                | Verb::LocalAnswer { .. }
+                | Verb::DirectOffer { .. }
+                | Verb::ReturnOffer { .. }
+        )
     }
 
     /// Whether every file path in it can be encoded in JSON.

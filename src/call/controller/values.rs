@@ -78,6 +78,10 @@ pub struct EndpointSpec {
     /// The settings of the party's audio. Older media servers do not know this field.
     #[serde(default, skip_serializing_if = "AudioRules::is_default")]
     pub audio: AudioRules,
+    /// The descriptions of an endpoint that is gone: the session with the party goes on from there, and is in the next
+    /// offer. Older media servers do not know this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Box<Descriptions>>,
 }
 
 impl EndpointSpec {
@@ -94,6 +98,7 @@ impl EndpointSpec {
             inside: false,
             interface: None,
             audio: AudioRules::default(),
+            session: None,
         }
     }
 
@@ -132,14 +137,32 @@ pub struct Descriptions {
     /// The directions that the party wants itself.
     #[serde(default, skip_serializing_if = "Wishes::are_usual")]
     pub wishes: Wishes,
+    /// The latest version of the session that was sent, in an offer that waits for its answer, too; 0: that of `told`.
+    /// Older media servers do not know this field.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub version: u64,
+}
+
+fn is_nothing(version: &u64) -> bool {
+    *version == 0
 }
 
 impl Descriptions {
     /// The descriptions of a side; `None` if it has not described itself.
     pub fn of(side: &Side) -> Option<Self> {
         let (told, said) = side.described()?;
-        let (direction, wishes) = (Some(side.direction()), side.wishes());
-        Some(Descriptions { told: told.into(), said: said.into(), direction, wishes })
+        let (direction, wishes, version) = (Some(side.direction()), side.wishes(), side.version());
+        Some(Descriptions { told: told.into(), said: said.into(), direction, wishes, version })
+    }
+
+    /// Has a side without descriptions go on from these.
+    pub fn go_on_in(self, side: &mut Side) {
+        side.go_on_from(self.told, self.said, self.wishes, self.version);
+    }
+
+    /// The address family that the party was told to send to.
+    pub fn family(&self) -> Option<AddressFamily> {
+        pair::address(&self.told).map(AddressFamily::of)
     }
 
     /// The formats in both descriptions; `None` without audio.
@@ -332,7 +355,7 @@ pub enum MediaEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, VariantArray)]
 #[serde(rename_all = "snake_case")]
 pub enum Capability {
-    /// Endpoints of their own: [`Verb::LocalOffer`](super::Verb::LocalOffer), `ApplyRemote`, `LocalAnswer`.
+    /// Endpoints of their own: [`Verb::LocalOffer`](super::Verb::LocalOffer), `ReturnOffer`, `ApplyRemote`, `LocalAnswer`.
     Endpoints,
     /// [`Verb::PairOffer`](super::Verb::PairOffer) and `PairAnswer`.
     Pairs,
@@ -356,7 +379,7 @@ pub enum Capability {
     Conferences,
     /// [`Verb::StartMoh`](super::Verb::StartMoh).
     MusicOnHold,
-    /// [`Verb::DirectOffer`](super::Verb::DirectOffer) and `ReturnOffer`.
+    /// [`Verb::DirectOffer`](super::Verb::DirectOffer).
     DirectMedia,
     /// `capture`.
     Capture,

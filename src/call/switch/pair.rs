@@ -68,6 +68,7 @@ impl Switch {
         self.in_call(from, |step| step.pause_for_secrets(Subject::Call(from)));
         self.in_call(into, |step| step.pause_for_secrets(Subject::Call(into)));
         self.hand_on_variables(from, into);
+        self.in_call(into, |step| step.tell_again(leg));
         self.drop_if_empty(t, from);
     }
 

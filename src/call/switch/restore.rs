@@ -25,6 +25,7 @@ use crate::switch::replay::nobody::nobody;
 use crate::switch::replay::run::{Run, SLACK};
 use crate::switch::state::call::{Call, Purpose};
 use crate::switch::state::input::CallInput;
+use crate::switch::state::leg::Leg;
 use crate::switch::state::recording::Ended;
 use crate::switch::state::transfer::PassedRefer;
 use crate::switch::state::waits::{Answerer, Found, OnFound, Waits};
@@ -233,11 +234,18 @@ impl Switch {
         match (taken, ends) {
             (Ok(calls), None) => {
                 calls.iter().for_each(|call| self.in_call(*call, |step| step.call.resumed += deaths));
+                let here = |leg: &Leg| leg.media.endpoint.is_none_or(|it| it.0 & NOBODYS == 0);
+                let of_calls = calls.iter().filter_map(|call| self.calls.get(*call));
+                let legs = of_calls.flat_map(|it| it.legs.iter()).filter(|(_, leg)| here(leg));
+                let here: Vec<LegId> = legs.map(|(leg, _)| leg).collect();
                 for (leg, reason) in self.without_media(&calls, &lost) {
                     self.input(t, leg, CallInput::ProcessLost { leg, reason, goes_on: true });
                     self.carry_out(t);
                 }
-                calls.iter().for_each(|call| self.in_call(*call, |step| step.record_on(t.at())));
+                // Those of the others go on once they have an endpoint.
+                calls.iter().for_each(|call| self.in_call(*call, |step| step.record_on(t.at(), &here)));
+                // What was asked of media to tell them has no answer.
+                here.iter().for_each(|leg| self.in_call_of(*leg, |step| step.tell_again(*leg)));
                 self.carry_out(t);
                 // Their endpoints have other numbers here.
                 if let Some(kept) = &mut self.common.kept {

@@ -464,8 +464,7 @@ impl Restoring<'_> {
             }
         }
         self.media.settle();
-        for call in &mut *calls {
-            let Before { endpoints, lost, .. } = call;
+        for Before { endpoints, lost, .. } in &mut *calls {
             endpoints.retain(|before, now| {
                 let gone = self.media.has_restored(*now).err();
                 if let Some(why) = &gone {
@@ -474,10 +473,6 @@ impl Restoring<'_> {
                 }
                 gone.is_none()
             });
-            if call.endpoints.is_empty() {
-                let why = call.lost.first().map(|(_, why)| why.clone());
-                call.ends = call.ends.take().or(why);
-            }
         }
         // A record has the numbers of the process that has written it.
         for call in calls.iter_mut().filter(|call| call.ends.is_none()) {
@@ -533,7 +528,9 @@ impl Restoring<'_> {
                 let away = away.as_millis();
                 tracing::info!("call {key} of the process before goes on, {away} ms after its end");
                 let lost = lost.iter().map(|(_, why)| why);
-                lost.for_each(|why| tracing::warn!("a leg of call {key} of the process before ends: {why}"));
+                lost.for_each(|why| {
+                    tracing::warn!("a leg of call {key} of the process before is without media: {why}")
+                });
             }
             Some(why) => {
                 tracing::warn!("call {key} of the process before ends: {why}");

@@ -1,5 +1,7 @@
 //! The result of offer and answer with one party.
 
+use std::net::SocketAddr;
+
 use super::{AudioMedia, Line, Side, Wishes, formats, receives};
 use crate::bridge_fsm::Direction;
 use b2b_media::codec::Codec;
@@ -46,6 +48,25 @@ impl Side {
         self.sent.as_deref().zip(self.remote.as_deref())
     }
 
+    /// The latest version of its session that was sent.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Goes on with a session whose last descriptions, sent and received, are these: the next one has its number and the
+    /// version after this one, or after that of `told` (RFC 3264 §8).
+    pub fn go_on_from(&mut self, told: Box<[u8]>, said: Box<[u8]>, wishes: Wishes, version: u64) {
+        let origin = Line::known(&told).and_then(|line| {
+            let (id, version) = line.description.origin();
+            Some((id.parse().ok()?, version))
+        });
+        let origin = origin.map(|(id, of_told)| (id, version.max(of_told)));
+        (self.session_id, self.version) = origin.unwrap_or((self.session_id, self.version));
+        (self.sent, self.remote, self.wishes) = (Some(told), Some(said), wishes);
+        // A party with SRTP is offered SRTP again.
+        self.settle_crypto();
+    }
+
     /// The directions that the party wants itself.
     pub fn wishes(&self) -> Wishes {
         self.wishes
@@ -86,6 +107,11 @@ pub fn agreed(told: &[u8], said: &[u8]) -> Option<Vec<(u8, String)>> {
     let (told, said) = (Line::known(told)?.audio, Line::known(said)?.audio);
     let both = told.formats.iter().filter(|told| said.formats.iter().any(|it| formats::same(it, told)));
     Some(both.map(|format| (format.payload_type, format.encoding.clone())).collect())
+}
+
+/// Where a description asks for audio.
+pub fn address(description: &[u8]) -> Option<SocketAddr> {
+    Some(Line::known(description)?.audio.rtp())
 }
 
 /// The direction of media by a party's description, as seen from here.

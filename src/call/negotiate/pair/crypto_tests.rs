@@ -1,6 +1,6 @@
 //! SRTP across two legs: each has its own keys, or none.
 
-use super::super::crypto::SrtpPolicy;
+use super::super::crypto::{SrtpOffer, SrtpPolicy, SrtpRules};
 use super::*;
 
 /// 30 bytes 0xAB.
@@ -69,6 +69,28 @@ fn two_legs_with_srtp_have_four_keys() {
     let (a_keys, b_keys) = (a.keys().unwrap(), b.keys().unwrap());
     let all = [a_keys.local, a_keys.remote, b_keys.local, b_keys.remote];
     assert!(all.iter().enumerate().all(|(n, key)| !all[..n].contains(key)));
+}
+
+#[test]
+fn a_session_that_goes_on_elsewhere_has_its_number_and_srtp_with_other_keys() {
+    // SRTP is not offered of our own accord.
+    let rules = SrtpRules { offer: SrtpOffer::None, ..SrtpPolicy::Offered.into() };
+    let side = |port: u16, number| {
+        let crypto = LocalCrypto::new(rules.clone(), [port as u8; 32]);
+        Side::new(([192, 0, 2, 1], port).into(), number).with_crypto(crypto)
+    };
+    let (mut a, mut b) = (side(1, 7), side(2, 9));
+    offer(&mut a, &mut b, &said("RTP/SAVP", &crypto(5)), &PairPolicy::default()).unwrap();
+    answer(&mut b, &mut a, &said("RTP/AVP", "")).unwrap();
+    let (told, heard) = a.described().map(|(told, heard)| (text(told), text(heard))).unwrap();
+    let mut moved = side(3, 11);
+    moved.go_on_from(told.as_bytes().into(), heard.as_bytes().into(), a.wishes(), a.version());
+    let again = text(&back(&mut moved, &PairPolicy::default()).unwrap());
+    assert!(told.contains("o=- 3 1 ") && again.contains("o=- 3 2 "), "{told}{again}");
+    assert!(again.contains("m=audio 3 RTP/SAVP 0\r\n"), "{again}");
+    let ours = a.keys().expect("agreed on").local;
+    apply(&mut moved, &said("RTP/SAVP", &crypto(tag(again.as_bytes())))).unwrap();
+    assert_ne!(moved.keys().expect("agreed on").local, ours);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::{DtmfMode, Line, PairError, PairPolicy, Side, Wishes, across, formats};
+use super::{DtmfMode, Line, PairError, PairPolicy, Side, Wishes, across, formats, local_offer};
 use crate::negotiate::NegotiateError;
 
 /// Why two parties cannot send to each other directly.
@@ -79,16 +79,21 @@ pub fn direct(
     Ok(to.offer(&audio))
 }
 
-/// An offer that takes the media of a leg back to b2b: the last description sent, with our address.
+/// An offer that takes the media of a leg back to b2b: the last description sent, with our address. An offer of our own,
+/// if that is not known.
 ///
 /// # Errors
-/// No description has been sent yet.
-pub fn back(side: &mut Side, policy: &PairPolicy) -> Result<Box<[u8]>, PairError> {
-    let told = side.sent.as_deref().and_then(Line::known).ok_or(PairError::Undescribed)?.audio;
+/// The policy leaves nothing to offer.
+pub fn back(side: &mut Side, policy: &PairPolicy) -> Result<Box<[u8]>, NegotiateError> {
+    let Some(Line { audio: told, .. }) = side.sent.as_deref().and_then(Line::known) else {
+        return local_offer(side, None, policy);
+    };
     let mut audio = b2b_sdp::AudioMedia::new(side.rtp, told.formats.clone());
+    audio.direction = told.direction;
     (audio.ptime_ms, audio.maxptime_ms) = (told.ptime_ms, told.maxptime_ms);
     audio.extensions.clone_from(&told.extensions);
     audio.rtcp_mux = policy.rtcp_mux;
+    side.holding = Some(policy.hold.is_on());
     Ok(side.offer(&audio))
 }
 

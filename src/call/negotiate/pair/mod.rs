@@ -40,7 +40,7 @@ mod tests;
 mod ways;
 mod wishes;
 
-pub use agreed::{agreed, direction_of, spoken};
+pub use agreed::{address, agreed, direction_of, spoken};
 pub use audio_rules::{AudioRules, DtmfMode, OpusRules};
 
 use std::net::{IpAddr, SocketAddr};
@@ -233,6 +233,9 @@ impl Side {
         let leg = self.settled()?;
         let voice = ways::voice(&leg);
         let ways::Leg { told: sent, own: audio, .. } = leg;
+        if self.has_former_key(&sent, &audio) {
+            return None;
+        }
         let rtcp_mux = sent.rtcp_mux && audio.rtcp_mux;
         let rate = audio.formats.iter().find(|format| formats::is_speech(format))?.clock_rate;
         let takes = formats::shared_events(&sent, &audio, rate);

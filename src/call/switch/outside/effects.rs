@@ -94,7 +94,14 @@ impl Switch {
             Effect::Media { verb, then } => {
                 common.ask_media(then, |media| media.request(*verb).map(MediaAnswer::from));
             }
-            Effect::OpenEndpoint { spec, first_for_help, then } => {
+            Effect::OpenEndpoint { mut spec, first_for_help, in_place_of, then } => {
+                if let Some(lost) = in_place_of.filter(|lost| lost.0 & NOBODYS == 0) {
+                    let media = &common.world.parts.controller;
+                    spec.session = media.descriptions(lost).map(Box::new);
+                    let family = spec.session.as_ref().and_then(|before| before.family());
+                    spec.family = family.unwrap_or(spec.family);
+                    media.release_endpoint(lost);
+                }
                 let full = self.calls.endpoints() >= common.world.parts.admission.most_endpoints();
                 common.ask_media(then, |media| match full && !first_for_help {
                     true => MediaFuture::ready(Err(MediaError::NoPorts)),

@@ -47,7 +47,13 @@ pub(crate) enum Effect {
     /// A request to media.
     Media { verb: Box<Verb>, then: OnMedia },
     /// Opens an endpoint. `first_for_help`: for an emergency call that the limit of endpoints does not hold up.
-    OpenEndpoint { spec: Box<EndpointSpec>, first_for_help: bool, then: OnMedia },
+    /// `in_place_of`: goes on with the session of that one, which is lost.
+    OpenEndpoint {
+        spec: Box<EndpointSpec>,
+        first_for_help: bool,
+        in_place_of: Option<EndpointId>,
+        then: OnMedia,
+    },
     /// Releases the endpoint of a leg, with its descriptions for the history of its call.
     Release { call: CallId, leg: LegId, endpoint: EndpointId },
     /// Puts the packets of an endpoint into the capture of its call, if there is one.

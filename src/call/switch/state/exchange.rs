@@ -29,6 +29,8 @@ pub(crate) enum Origin {
     Direct,
     /// We direct the media of `to` back to us.
     Return,
+    /// We tell `to`, which is also `from`, where its media is now.
+    Moved,
     /// We repeat the session of `to`, which is also `from`, for its session timer.
     Timer,
     /// We put `to`, which is also `from`, on hold, or take it off hold.

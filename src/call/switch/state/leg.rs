@@ -77,6 +77,9 @@ pub(crate) struct LegEndpoint {
     pub signalling: Option<IpAddr>,
     /// Its party was told to send media straight to the other party.
     pub led_past: bool,
+    /// Its endpoint is another one, of which its party was not told yet.
+    #[serde(default)]
+    pub is_untold: bool,
 }
 
 /// Hold in either direction (RFC 6337 §5.3).
@@ -234,7 +237,7 @@ impl Leg {
             branch: None,
             callee: CalleeSession::default(),
             challenges: Vec::new(),
-            media: LegEndpoint { endpoint, family, joined, heard, signalling, led_past },
+            media: LegEndpoint { endpoint, family, joined, heard, signalling, led_past, is_untold: false },
             hold: LegHold::default(),
             takes: Takes::default(),
             identity: LegIdentity::default(),

@@ -127,6 +127,8 @@ pub(crate) enum OnEndpoint {
     OfferTo { near: EndpointId, from: LegId, to: LegId, offer: Bytes, then: OnDescription },
     /// The leg replaces another one.
     Replace { call: CallId, leg: LegId, stays: LegId, replaced: LegId, offer: Bytes },
+    /// The leg has lost this endpoint, and its party is told of the new one.
+    Moved { leg: LegId, before: EndpointId, why: String },
 }
 
 /// The use of a description for a party.
@@ -301,6 +303,7 @@ impl OnEndpoint {
             | OnEndpoint::OfferFrom { then, .. }
             | OnEndpoint::OfferTo { then, .. } => then.concerns(),
             OnEndpoint::Replace { call, .. } => Concerns::call(*call),
+            OnEndpoint::Moved { leg, .. } => Concerns::leg(*leg),
         }
     }
 }

@@ -73,10 +73,15 @@ impl CallStep<'_> {
             inside,
             interface,
             audio,
+            session: None,
+        };
+        let in_place_of = match &then {
+            OnEndpoint::Moved { before, .. } => Some(*before),
+            _ => None,
         };
         let then = OnMedia::Endpoint { leg, no_reinvites, then: Box::new(then) };
         let (spec, first_for_help) = (Box::new(spec), self.is_first_for_help());
-        self.effect(Effect::OpenEndpoint { spec, first_for_help, then });
+        self.effect(Effect::OpenEndpoint { spec, first_for_help, in_place_of, then });
     }
 
     /// An endpoint has been opened for a leg, or opening has failed.

@@ -1,4 +1,4 @@
-//! The end of legs, bridges and dialling.
+//! The end of legs, bridges and dialling; legs whose media is lost, which is carried elsewhere, or they end.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::bridge_fsm::BridgeEvent;
 use crate::call_fsm::{CallDirection, CallEvent};
 use crate::cdr::{Ending, HangupBy};
 use crate::channels::Channel;
-use crate::controller::MediaError;
+use crate::controller::{EndpointId, MediaError};
 use crate::failure::{DialFailure, cause, for_caller};
 use crate::leg_fsm::{LegState, TerminationCause};
 use crate::leg_life::OnAck;
@@ -18,11 +18,12 @@ use crate::service::{CallEnd, CallError, DialError, Watched};
 use crate::switch::dial::Dial;
 use crate::switch::state::call::{Dialling, EndReason, Purpose};
 use crate::switch::state::effect::{DialogCommand, Effect};
-use crate::switch::state::exchange::Origin;
+use crate::switch::state::exchange::{Origin, PendingOffer};
 use crate::switch::state::follow::Follow;
 use crate::switch::state::leg::{Leg, LegRules};
 use crate::switch::state::recording::Subject;
 use crate::switch::state::transfer::TransferLegs;
+use crate::switch::state::waits::OnEndpoint;
 use crate::switch::step::CallStep;
 use crate::switch::step::dialling::refuse;
 use crate::switch::turn::{Moment, q850_in, reason_field, reason_value};
@@ -396,6 +397,138 @@ impl CallStep<'_> {
     pub(crate) fn has_expired(&self, leg: LegId, cause: &Termination) -> bool {
         let said = self.call.leg(leg).and_then(|it| it.why.cause.as_ref());
         matches!(cause, Termination::SessionExpired) || said == Some(&TerminationCause::SessionExpired)
+    }
+
+    /// The media of a leg is lost.
+    pub(super) fn without_media(&mut self, t: Moment, leg: LegId, why: &str) {
+        if self.call.leg(leg).is_none_or(|it| it.life.is_ending() || it.media.endpoint.is_none()) {
+            // The leg is ending already, or has no media yet.
+            return self.ignored();
+        }
+        tracing::warn!("leg {}: media lost: {why}", leg.0);
+        if !self.moves_media(t, leg, why) {
+            self.lost(t, leg, &TerminationCause::MediaLost, why, true);
+        }
+    }
+
+    /// The process that had the call is lost, and with it what the leg needs.
+    pub(super) fn without_process(&mut self, t: Moment, leg: LegId, why: &str, goes_on: bool) {
+        if !goes_on || !self.moves_media(t, leg, why) {
+            self.lost(t, leg, &TerminationCause::ProcessLost, why, goes_on);
+        }
+    }
+
+    /// Opens another endpoint for a party that talks to another one; `false`: for others there is none.
+    fn moves_media(&mut self, t: Moment, leg: LegId, why: &str) -> bool {
+        let joined = self.call.bridged(leg).map(|(other, _)| other).filter(|it| self.are_joined(leg, *it));
+        let Some(other) = joined.filter(|_| !self.keeps_session(leg)) else { return false };
+        let near = self.call.leg(other).and_then(|it| it.media.endpoint);
+        let Some(before) = self.take_endpoint(leg) else { return false };
+        if let Some(it) = self.call.leg_mut(leg) {
+            (it.media.joined, it.media.heard, it.media.is_untold) = (None, None, true);
+        }
+        self.part_with_offers(t, leg);
+        self.with_endpoint(t, leg, near, OnEndpoint::Moved { leg, before, why: why.to_owned() });
+        true
+    }
+
+    /// An offer under way to or from this leg is of its endpoint before: whatever its answer is, it says nothing of this one.
+    fn part_with_offers(&mut self, t: Moment, leg: LegId) {
+        let under_way = self.call.exchanges.under_way.as_deref_mut();
+        let Some(exchange) = under_way.filter(|it| it.from == leg || it.to == leg) else {
+            return self.ignored();
+        };
+        if exchange.from != exchange.to {
+            return self.exchange_parted(t, 500);
+        }
+        let (is_held, is_asked) =
+            (matches!(exchange.origin, Origin::Hold(_)), exchange.sent && !exchange.agreed);
+        match is_asked {
+            // Nothing else can be offered before the answer to this.
+            true => exchange.origin = Origin::Nobody,
+            false => self.call.exchanges.under_way = None,
+        }
+        if is_held {
+            self.tell_holding(leg, Err(CallError::Busy));
+        }
+    }
+
+    /// The leg has another endpoint, or could not get one.
+    pub(super) fn media_moved(
+        &mut self,
+        t: Moment,
+        leg: LegId,
+        why: &str,
+        opened: Result<EndpointId, MediaError>,
+    ) {
+        if let Err(error) = opened {
+            return self.media_moved_in_vain(t, leg, &format!("{why}, and there is no other: {error}"));
+        }
+        if self.keeps_session(leg) {
+            return self.media_moved_in_vain(t, leg, &format!("{why}, and its party takes no offers"));
+        }
+        self.note_decision(Some(leg), "media elsewhere", why);
+        self.record_on(t, &[leg]);
+        self.may_send_events(leg);
+        self.tell_again(leg);
+    }
+
+    /// Tells the party of a leg, if it does not know, where its media is, as soon as that is possible.
+    pub(crate) fn tell_again(&mut self, leg: LegId) {
+        if !self.is_untold(leg) {
+            return self.ignored();
+        }
+        if self.call.exchanges.pending.iter().all(|it| it.to != leg) {
+            self.postpone_offer(PendingOffer { like: None, to: leg, back: false });
+        }
+        self.offer_pending();
+    }
+
+    /// Tells the party of a leg where its media is now, after the exchange that is under way.
+    pub(super) fn tell_new_endpoint(&mut self, leg: LegId) {
+        if !self.offer(leg, leg, Origin::Moved) {
+            self.postpone_offer(PendingOffer { like: None, to: leg, back: false });
+        }
+    }
+
+    /// Whether the party of a leg was not told yet where its media is.
+    pub(super) fn is_untold(&self, leg: LegId) -> bool {
+        self.call.leg(leg).is_some_and(|it| it.media.is_untold)
+    }
+
+    /// The party of a leg has a description of its endpoint.
+    pub(super) fn is_told(&mut self, leg: LegId) {
+        self.call.leg_mut(leg).into_iter().for_each(|it| it.media.is_untold = false);
+    }
+
+    /// There is no other endpoint, or the party does not take it.
+    pub(super) fn media_moved_in_vain(&mut self, t: Moment, leg: LegId, why: &str) {
+        self.lost(t, leg, &TerminationCause::MediaLost, why, true);
+    }
+
+    /// A leg ends for a reason that no party has given, answered or not. `goes_on`: not its whole call, so that another
+    /// branch may take its place.
+    fn lost(&mut self, t: Moment, leg: LegId, cause: &TerminationCause, why: &str, goes_on: bool) {
+        let Some(it) = self.call.leg_mut(leg).filter(|it| !it.life.is_ending()) else {
+            return self.ignored();
+        };
+        let (what, phrase, because) = match cause {
+            TerminationCause::ProcessLost => ("process lost", "", broken()),
+            _ => ("media lost", "No Media Resources", recovered()),
+        };
+        it.why.cause = Some(cause.clone());
+        let (up, branch) = (it.is_up(), it.branch.filter(|_| goes_on));
+        if up {
+            it.why.reason = Some(because.clone());
+        }
+        self.note_decision(Some(leg), what, why);
+        self.hang_up_with(leg, 503, phrase);
+        if up {
+            self.leave_bridge(t, leg, cause, Some(because), None);
+        } else if let Some(branch) = branch {
+            let failure = DialFailure::of_ours(503, phrase);
+            self.branch_failed(leg, failure, |dial, it| dial.silent(t.now, branch, it));
+        }
     }
 }
 

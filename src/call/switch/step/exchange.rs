@@ -42,7 +42,7 @@ impl CallStep<'_> {
             Origin::Refresh { .. } => Verb::LocalOffer { endpoint, like: Some(near), policy },
             Origin::TalkToUs => Verb::LocalOffer { endpoint, like: None, policy },
             Origin::Timer => Verb::RepeatOffer { endpoint },
-            Origin::Return => Verb::ReturnOffer { endpoint, policy },
+            Origin::Return | Origin::Moved => Verb::ReturnOffer { endpoint, policy },
             Origin::Direct => {
                 let heard = self.call.leg(from).and_then(|it| it.media.heard);
                 let heard = heard.ok_or(MediaError::Stopped)?;
@@ -75,6 +75,11 @@ impl CallStep<'_> {
         match offer {
             // The offer was cancelled before it was sent.
             _ if origin == Origin::Nobody => self.exchange_refused(t, Reply::status(487)),
+            // This endpoint is lost, too: it moves once more, when that is reported.
+            Err(MediaError::Stopped | MediaError::NoSuchEndpoint(_)) if origin == Origin::Moved => {
+                self.call.exchanges.under_way = None;
+                self.postpone_offer(PendingOffer { like: None, to, back: false });
+            }
             Ok(offer) => self.send_offer(t, no, Some(offer)),
             Err(error) => {
                 tracing::info!("leg {}: no offer is sent: {error}", to.0);
@@ -155,7 +160,7 @@ impl CallStep<'_> {
                 }
                 self.note(Note::Path { leg, direct: is_past });
             }
-            Origin::Refresh { .. } | Origin::TalkToUs | Origin::Timer | Origin::Hold(_) => {}
+            Origin::Refresh { .. } | Origin::TalkToUs | Origin::Moved | Origin::Timer | Origin::Hold(_) => {}
         }
         self.apply(t, leg, body, OnApplied::Agreed { call, exchange: no });
     }
@@ -170,6 +175,16 @@ impl CallStep<'_> {
             Err(error) => self.answer_of_no_use(to, error),
         }
         match origin {
+            Origin::Moved => match taken {
+                Ok(()) => {
+                    self.is_told(to);
+                    self.led_here(t, &[to]);
+                    if let Some((other, _)) = self.call.bridged(to) {
+                        self.join_media(to, other);
+                    }
+                }
+                Err(error) => self.media_moved_in_vain(t, to, &format!("its party's answer: {error}")),
+            },
             // One of them may be in another bridge by now.
             Origin::Refresh { .. } if taken.is_ok() && !self.are_joined(from, to) => self.late(),
             Origin::Refresh { back } if taken.is_ok() => {
@@ -245,8 +260,15 @@ impl CallStep<'_> {
         match origin {
             Origin::Direct | Origin::Return => self.path_refused(t, to, origin, reply.status),
             // Another transaction is under way in its dialog: the offer is made after that.
-            Origin::TalkToUs if reply.status == 491 => {
+            Origin::TalkToUs | Origin::Moved if reply.status == 491 => {
                 return self.postpone_offer(PendingOffer { like: None, to, back: false });
+            }
+            Origin::Moved => {
+                self.media_moved_in_vain(
+                    t,
+                    to,
+                    &format!("its party takes no other address: {}", reply.status),
+                );
             }
             Origin::Refresh { back } => {
                 self.never_direct();
@@ -278,12 +300,23 @@ impl CallStep<'_> {
             let PendingOffer { like, to, back } = offer;
             // The party has left, or its partner has.
             let of_this_call = self.call.leg(to).is_some_and(|it| it.is_up());
-            if !of_this_call || self.call.bridged(to).map(|(like, _)| like) != like {
+            let is_untold = self.is_untold(to);
+            if !of_this_call || !is_untold && self.call.bridged(to).map(|(like, _)| like) != like {
                 self.ignored();
                 continue;
             }
+            let has_media = self.call.leg(to).is_some_and(|it| it.media.endpoint.is_some());
             match like {
-                _ if self.awaits_ack(to) || self.call.is_asked() => self.postpone_offer(offer),
+                _ if self.awaits_ack(to) || self.call.is_asked() || is_untold && !has_media => {
+                    self.postpone_offer(offer);
+                }
+                // What else it is offered, it is offered after that.
+                _ if is_untold => {
+                    self.tell_new_endpoint(to);
+                    if like.is_some() || self.call.bridged(to).is_none() {
+                        self.postpone_offer(offer);
+                    }
+                }
                 Some(like) => self.refresh(like, to, back),
                 None => self.talk_to_us(to),
             }
@@ -449,6 +482,7 @@ impl CallStep<'_> {
             it.life.expect_on_ack(OnAck::Renewal);
         }
         if let (Ok(_), Described::Answer, Some(_)) = (&answer, what, self.call.leg(leg)) {
+            self.is_told(leg);
             self.led_here(t, &[leg]);
             self.changes();
         }
@@ -589,6 +623,10 @@ impl CallStep<'_> {
         }
         if offers && let Some(it) = self.call.leg_mut(from) {
             it.life.expect_on_ack(OnAck::AnswerTo(to));
+        }
+        // `to` may have been made its offer before its media moved.
+        if session.is_ok() {
+            self.is_told(from);
         }
         let told = [to, from];
         self.led_here(t, if session.is_ok() { &told } else { &told[..1] });

@@ -24,7 +24,7 @@ use crate::switch::state::transfer::Arrival;
 use crate::switch::state::waits::{
     Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia,
 };
-use crate::switch::step::ending::{broken, recovered};
+use crate::switch::step::ending::recovered;
 use crate::switch::step::reliable::Provisional;
 use crate::switch::step::{CallStep, failed};
 use crate::switch::turn::{Moment, reason_of};
@@ -53,7 +53,7 @@ impl CallStep<'_> {
             CallInput::Silent { leg } => self.silent(t, leg),
             CallInput::MediaLost { leg, reason } => self.without_media(t, leg, &reason),
             CallInput::ProcessLost { leg, reason, goes_on } => {
-                self.lost(t, leg, &TerminationCause::ProcessLost, &reason, goes_on);
+                self.without_process(t, leg, &reason, goes_on);
             }
             CallInput::Digit { leg, digit, duration_ms, by, passed_on } => {
                 let shown = self.shown_key(t, leg, digit);
@@ -182,41 +182,6 @@ impl CallStep<'_> {
             _ => None,
         };
         self.follow(Follow::LegOver { leg, cause: cause.into(), reason });
-    }
-
-    /// The media of a leg is lost: the leg ends, answered or not.
-    fn without_media(&mut self, t: Moment, leg: LegId, reason: &str) {
-        if self.call.leg(leg).is_none_or(|it| it.life.is_ending() || it.media.endpoint.is_none()) {
-            // The leg is ending already, or has no media yet.
-            return self.ignored();
-        }
-        tracing::warn!("leg {}: media lost: {reason}", leg.0);
-        self.lost(t, leg, &TerminationCause::MediaLost, reason, true);
-    }
-
-    /// A leg ends for a reason that no party has given, answered or not. `goes_on`: not its whole call, so that another
-    /// branch may take its place.
-    fn lost(&mut self, t: Moment, leg: LegId, cause: &TerminationCause, why: &str, goes_on: bool) {
-        let Some(it) = self.call.leg_mut(leg).filter(|it| !it.life.is_ending()) else {
-            return self.ignored();
-        };
-        let (what, phrase, because) = match cause {
-            TerminationCause::ProcessLost => ("process lost", "", broken()),
-            _ => ("media lost", "No Media Resources", recovered()),
-        };
-        it.why.cause = Some(cause.clone());
-        let (up, branch) = (it.is_up(), it.branch.filter(|_| goes_on));
-        if up {
-            it.why.reason = Some(because.clone());
-        }
-        self.note_decision(Some(leg), what, why);
-        self.hang_up_with(leg, 503, phrase);
-        if up {
-            self.leave_bridge(t, leg, cause, Some(because), None);
-        } else if let Some(branch) = branch {
-            let failure = DialFailure::of_ours(503, phrase);
-            self.branch_failed(leg, failure, |dial, it| dial.silent(t.now, branch, it));
-        }
     }
 
     /// No RTP for too long from a party that should send: the party is considered dead.
@@ -484,6 +449,7 @@ impl CallStep<'_> {
                 let offer = result.map(|to| Verb::PairOffer { from: near, to, offer, policy });
                 self.describe(offer, then);
             }
+            OnEndpoint::Moved { leg, why, .. } => self.media_moved(t, leg, &why, result),
             OnEndpoint::Replace { leg, stays, replaced, offer, .. } => match result {
                 Ok(_) => {
                     let origin = Origin::Replacing(replaced);

@@ -94,15 +94,15 @@ impl CallStep<'_> {
         }
     }
 
-    /// The recordings of a process before go on, those that it was about to begin, too: in their files, or in others next to
-    /// them, where nothing can be added to them.
-    pub(crate) fn record_on(&mut self, t: Moment) {
+    /// The recordings of these legs, whose media was lost, go on, those that were about to begin, too: in their files, or
+    /// in others next to them, where nothing can be added to them.
+    pub(crate) fn record_on(&mut self, t: Moment, of: &[LegId]) {
         let legs = self.call.legs.ids().map(Subject::Leg);
         for subject in std::iter::once(Subject::Call(self.id)).chain(legs).collect::<Vec<_>>() {
             let Some(recordings) = self.recordings(subject) else { continue };
             let Some(it) = recordings.running.as_mut() else { continue };
             // Before the first answer there is none.
-            let Some(leg) = it.leg.take() else { continue };
+            let Some(leg) = it.leg.take_if(|leg| of.contains(leg)) else { continue };
             it.spec.append = it.spec.coding != Coding::Opus;
             if !it.spec.append {
                 recordings.begun += 1;

@@ -19,6 +19,7 @@ mod header_rules;
 mod identity;
 mod in_call;
 mod machines;
+mod media_moves;
 mod missed;
 mod moved;
 mod news;

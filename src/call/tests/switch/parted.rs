@@ -14,7 +14,7 @@ use b2b_testkit::{Handler, Harness, Moment, SESSION};
 use crate::routed::{ANN, BOB, CAT, recorded, uri};
 use crate::transfers;
 
-fn desk() -> Vec<Arc<dyn ApplicationHandler>> {
+pub fn desk() -> Vec<Arc<dyn ApplicationHandler>> {
     let decide = |call: IncomingCall, _: CallService| async move {
         match call.called().as_str() {
             "busy" => HandlerAction::Reject { status: 486, reason: String::new() },
@@ -24,7 +24,7 @@ fn desk() -> Vec<Arc<dyn ApplicationHandler>> {
     vec![Arc::new(Handler(decide))]
 }
 
-fn surviving() -> Harness {
+pub fn surviving() -> Harness {
     let mut harness = Harness::new(Instant::now(), desk());
     harness.survives();
     harness

@@ -145,6 +145,7 @@ fn legs_whose_media_is_lost_end_answered_or_not_and_no_other_call_does() {
     let held = harness.media().held();
     assert_eq!(held, 6);
     harness.wire.clear();
+    harness.media().run_out_of_ports();
     for endpoint in [1, 5] {
         let reason = "the media server is gone".to_owned();
         harness.media_event(MediaEvent::Failed { endpoint: EndpointId(endpoint), reason });

@@ -90,6 +90,9 @@ impl Table {
     pub fn open(&self, spec: EndpointSpec) -> Result<EndpointId, MediaError> {
         let mut state = self.state();
         let (endpoint, server) = state.place(spec.near, true)?;
+        if let Some(it) = state.endpoints.get_mut(&endpoint) {
+            it.described = spec.session.as_deref().cloned();
+        }
         let id = state.number();
         if let Some(server) = state.servers.get_mut(server) {
             server.held.push(Numbered {

@@ -291,7 +291,7 @@ impl Drop for RtpengineController {
 }
 
 impl RtpengineController {
-    fn open(&self, spec: &EndpointSpec) -> MediaFuture<Answer> {
+    fn open(&self, spec: EndpointSpec) -> MediaFuture<Answer> {
         if spec.srtp.encrypted {
             return MediaFuture::unsupported(Capability::Encryption);
         }
@@ -303,11 +303,14 @@ impl RtpengineController {
         let (reply, opened) = oneshot::channel();
         let ipv6 = spec.family == AddressFamily::V6;
         self.tell(Command::Open { id, ipv6, timeout: spec.rtp_timeout.filter(|it| !it.is_zero()), reply });
-        let (shared, signalling, bound) = (self.shared.clone(), spec.signalling, spec.bound.clone());
+        let shared = self.shared.clone();
         MediaFuture::pending(async move {
             let (endpoint, LocalDescription { rtp }) = opened.await.unwrap_or(Err(MediaError::Stopped))?;
             if let Ok(entry) = shared.state().get(endpoint) {
-                (entry.signalling, entry.bound) = (signalling, bound);
+                (entry.signalling, entry.bound) = (spec.signalling, spec.bound);
+                if let Some(before) = spec.session {
+                    before.go_on_in(&mut entry.side);
+                }
             }
             Ok(Answer::Allocated { endpoint: Some(endpoint), rtp })
         })
@@ -391,6 +394,10 @@ impl RtpengineController {
         Ok(description(pair::repeat(&mut self.shared.state().get(endpoint)?.side)?))
     }
 
+    fn own_offer_back(&self, endpoint: EndpointId, policy: &PairPolicy) -> Result<Answer, MediaError> {
+        Ok(description(pair::back(&mut self.shared.state().get(endpoint)?.side, policy)?))
+    }
+
     fn counted(&self, endpoint: EndpointId) -> MediaFuture<Answer> {
         if let Err(error) = self.shared.state().get(endpoint) {
             return MediaFuture::ready(Err(error));
@@ -415,7 +422,7 @@ impl MediaBackend for RtpengineController {
     fn request(&self, verb: Verb) -> MediaFuture<Answer> {
         let needed = verb.capability();
         MediaFuture::ready(match verb {
-            Verb::Allocate { endpoint: _, spec } => return self.open(&spec),
+            Verb::Allocate { endpoint: _, spec } => return self.open(*spec),
             Verb::Release { endpoint } => {
                 self.release(endpoint);
                 Ok(Answer::Done)
@@ -430,6 +437,7 @@ impl MediaBackend for RtpengineController {
                 self.own_answer(endpoint, &offer, &relayed(policy))
             }
             Verb::RepeatOffer { endpoint } => self.same_offer(endpoint),
+            Verb::ReturnOffer { endpoint, policy } => self.own_offer_back(endpoint, &relayed(policy)),
             Verb::WithdrawOffer { endpoint } => {
                 if let Ok(entry) = self.shared.state().get(endpoint) {
                     entry.side.withdraw();
