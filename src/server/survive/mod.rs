@@ -25,7 +25,7 @@ use futures_util::future::join_all;
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::media::Media;
 use crate::config::Survive;
@@ -46,6 +46,10 @@ const REFRESH: Duration = Duration::from_secs(5);
 /// So many endpoints are written at once: the threads of media are asked for all of them in one turn, as on a busy machine
 /// each turn may have to wait.
 const AT_ONCE: usize = 32;
+
+/// The pause before what has changed is written: what changes several times meanwhile is written once, and the calls'
+/// thread wakes nobody.
+const APART: Duration = Duration::from_millis(20);
 
 /// How often it is written that this process lives, so that the next one knows for how long none did.
 const LIVES: Duration = Duration::from_secs(1);
@@ -619,7 +623,12 @@ impl CallKeeper {
                     }
                 }
                 told = self.changed.recv() => match told {
-                    Some(told) => self.told(told, &mut changed),
+                    Some(told) => {
+                        self.told(told, &mut changed);
+                        if due.is_empty() && changed.len() < AT_ONCE {
+                            sleep(APART).await;
+                        }
+                    }
                     None => return,
                 },
                 () = std::future::ready(()), if !changed.is_empty() || !due.is_empty() => {}
