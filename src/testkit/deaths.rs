@@ -50,6 +50,8 @@ struct Kept {
     endpoints: Vec<(EndpointId, Vec<u8>)>,
     /// Endpoints whose media was not written.
     lost: Vec<EndpointId>,
+    /// Endpoints that were asked for something after their media was written.
+    outdated: Vec<EndpointId>,
     joined: Vec<(EndpointId, EndpointId)>,
 }
 
@@ -91,7 +93,9 @@ impl CallStore for Store {
         kept.pieces.push(KeptPiece { octets: Bytes::copy_from_slice(octets), written: self.media.now() });
         kept.endpoints.retain(|(it, _)| endpoints.contains(it));
         kept.lost = endpoints.iter().copied().filter(|it| self.media.is_unwritten(*it)).collect();
-        if media_changes {
+        if media_changes && self.media.is_behind() {
+            kept.outdated = endpoints;
+        } else if media_changes {
             let bridges = self.media.bridges().into_iter();
             kept.joined = bridges.filter(|(a, _)| endpoints.contains(a)).collect();
             let write = |it: EndpointId| Some((it, self.media.write(it)?));
@@ -318,8 +322,8 @@ impl Harness {
             let own = kept.endpoints.iter().filter_map(|(it, _)| Some((*it, moved.remove(it)?)));
             let endpoints = own.collect::<HashMap<_, _>>();
             let lost = kept.lost.into_iter().map(|it| (it, "its media is not kept".to_owned())).collect();
-            let pieces = kept.pieces;
-            Survivor { call, pieces, endpoints, lost, ends: None, is_set_aside: false, deaths: 1 }
+            let Kept { pieces, outdated, .. } = kept;
+            Survivor { call, pieces, endpoints, lost, outdated, ends: None, is_set_aside: false, deaths: 1 }
         };
         let calls = calls.into_iter().map(survivor).collect();
         let surviving = Surviving { calls, store: Some(Box::new(store)), ..Surviving::default() };

@@ -41,6 +41,7 @@ pub(super) struct State {
     endpoint_gates: Option<Gates>,
     /// Endpoints after this one are not written.
     last_written: Option<u64>,
+    is_behind: bool,
     /// Counters set by the test.
     stats: HashMap<EndpointId, EndpointStats>,
     closed: VecDeque<(EndpointId, EndpointStats)>,
@@ -86,6 +87,7 @@ impl FakeMedia {
             gates: None,
             endpoint_gates: None,
             last_written: None,
+            is_behind: false,
             stats: HashMap::new(),
             closed: VecDeque::new(),
             silent: false,
@@ -148,13 +150,14 @@ impl FakeMedia {
     ) -> HashMap<EndpointId, EndpointId> {
         let mut state = self.state();
         (state.held, state.closed) = Default::default();
-        (state.traces, state.streams, state.last_written) = Default::default();
+        (state.traces, state.streams, state.last_written, state.is_behind) = Default::default();
         let mut numbers = HashMap::new();
         for (before, octets) in kept {
             state.last += 1;
             let endpoint = EndpointId(state.last);
             numbers.insert(*before, endpoint);
-            let side = rmp_serde::from_slice(octets).unwrap_or_else(|error| panic!("{error}"));
+            let mut side: Side = rmp_serde::from_slice(octets).unwrap_or_else(|error| panic!("{error}"));
+            side.resume();
             state.held.insert(endpoint, side);
         }
         let here = |(a, b)| Some((*numbers.get(&a)?, *numbers.get(&b)?));
@@ -251,6 +254,15 @@ impl FakeMedia {
     pub fn write_no_more(&self) {
         let mut state = self.state();
         state.last_written = Some(state.last);
+    }
+
+    /// Endpoints stay written as they are now: the process ends before what they are asked for is written.
+    pub fn fall_behind(&self) {
+        self.state().is_behind = true;
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        self.state().is_behind
     }
 
     /// Whether this request fails.

@@ -78,7 +78,7 @@ impl EmbeddedController {
     pub async fn restore_endpoint(&self, octets: &[u8]) -> Result<EndpointId, EndpointNotRestored> {
         let Written { entry, media } = rmp_serde::from_slice(octets)?;
         let mut entry: Entry = rmp_serde::from_slice(&entry)?;
-        entry.side.renew_unused_keys();
+        entry.side.resume();
         let family = AddressFamily::of(entry.local);
         let opened = self.relay.reopen(entry.local, media.config()).done().await;
         let (relay, _) = opened.map_err(|error| EndpointNotRestored::Port(refused(error, family)))?;

@@ -114,6 +114,8 @@ pub struct Survivor {
     pub endpoints: HashMap<EndpointId, EndpointId>,
     /// Why others are not there, by their former numbers.
     pub lost: Vec<(EndpointId, String)>,
+    /// Those, by their former numbers, that media was asked about after it was written: their parties are asked again.
+    pub outdated: Vec<EndpointId>,
     /// Why it ends at once; `None`: it goes on.
     pub ends: Option<String>,
     /// It is taken as it was last written, if it was: what its journal has since may have brought the process down.
@@ -212,7 +214,7 @@ impl Surviving {
 impl Switch {
     /// Has a call go on, or ends it.
     fn take_up(&mut self, t: &mut Turn<'_>, survivor: Survivor) {
-        let Survivor { call, pieces, endpoints, lost, ends, is_set_aside, deaths } = survivor;
+        let Survivor { call, pieces, endpoints, lost, outdated, ends, is_set_aside, deaths } = survivor;
         // Its journal may break this process, too.
         self.common.works_on.call(call);
         let taken = match is_set_aside {
@@ -244,6 +246,14 @@ impl Switch {
                 }
                 // Those of the others go on once they have an endpoint.
                 calls.iter().for_each(|call| self.in_call(*call, |step| step.record_on(t.at(), &here)));
+                for before in outdated {
+                    let leg = endpoints.get(&before).and_then(|it| self.calls.of_endpoint(*it));
+                    let Some(leg) = leg else {
+                        self.common.out.counters.late();
+                        continue;
+                    };
+                    self.in_call_of(leg, |step| step.with_outdated_media(leg));
+                }
                 // What was asked of media to tell them has no answer.
                 here.iter().for_each(|leg| self.in_call_of(*leg, |step| step.tell_again(*leg)));
                 self.carry_out(t);

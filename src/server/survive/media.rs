@@ -30,6 +30,11 @@ impl Media {
         }
     }
 
+    /// Whether endpoints are in another program, which has done all that it was asked.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        matches!(self, Media::Remote(_))
+    }
+
     /// Whether the carrier has this restored endpoint, once it is settled.
     ///
     /// # Errors

@@ -67,6 +67,8 @@ struct Kept {
     before: u32,
     /// The time of its turn, in milliseconds since the start of the system.
     written_ms: u64,
+    /// When media was last asked for something in its turn; 0: it was not.
+    changed_ms: u64,
     piece: Bytes,
     /// The call's endpoints: their numbers in it, and those of their records.
     endpoints: Vec<(EndpointId, EndpointId)>,
@@ -78,6 +80,7 @@ struct KeptRef<'a> {
     first: u64,
     before: u32,
     written_ms: u64,
+    changed_ms: u64,
     #[serde(serialize_with = "as_octets")]
     piece: &'a [u8],
     endpoints: &'a [(EndpointId, EndpointId)],
@@ -91,6 +94,8 @@ fn as_octets<S: Serializer>(octets: &[u8], serializer: S) -> Result<S::Ok, S::Er
 #[derive(Serialize, Deserialize)]
 struct KeptMedia {
     call: u64,
+    /// When media was asked how it is, in milliseconds since the start of the system.
+    asked_ms: u64,
     media: Bytes,
 }
 
@@ -172,8 +177,11 @@ impl WithinTurns {
         let endpoints: Vec<_> = written.endpoints.iter().map(|it| (*it, *it)).collect();
         // A turn that takes up a thousand calls is long.
         let since = u64::try_from(written.at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let written_ms = now_ms().saturating_sub(since);
-        let kept = KeptRef { first, before, written_ms, piece: written.octets, endpoints: &endpoints };
+        let now_ms = now_ms();
+        let written_ms = now_ms.saturating_sub(since);
+        let changed_ms = if written.media_changes { now_ms } else { 0 };
+        let piece = written.octets;
+        let kept = KeptRef { first, before, written_ms, changed_ms, piece, endpoints: &endpoints };
         self.octets.clear();
         let encoded = rmp_serde::encode::write(&mut self.octets, &kept).map_err(|error| error.to_string());
         let written = encoded.and_then(|()| {
@@ -375,6 +383,8 @@ struct Before {
     of_records: HashMap<EndpointId, EndpointId>,
     /// Those that cannot be opened, by their numbers in it, and why: their legs end.
     lost: Vec<(EndpointId, String)>,
+    /// Those that were asked for something after they were written.
+    outdated: Vec<EndpointId>,
     /// Why it ends.
     ends: Option<String>,
     /// See [`Survivor`].
@@ -425,8 +435,8 @@ impl Restoring<'_> {
         match pieces(key, &self.kept.remove(&key)?) {
             Ok(kept) => {
                 let (endpoints, of_records) = (HashMap::new(), HashMap::new());
-                let (lost, ends) = (Vec::new(), None);
-                Some(Before { key, kept, endpoints, of_records, lost, ends, is_set_aside: false })
+                let (lost, outdated, ends) = (Vec::new(), Vec::new(), None);
+                Some(Before { key, kept, endpoints, of_records, lost, outdated, ends, is_set_aside: false })
             }
             Err(error) => {
                 tracing::error!("call {key} of the process before cannot be read: {error}");
@@ -436,11 +446,11 @@ impl Restoring<'_> {
         }
     }
 
-    /// The media of an endpoint of this call, as it was written.
-    fn media_of(&self, call: u64, record: EndpointId) -> Result<Bytes, String> {
+    /// The media of an endpoint of this call, as it was written, and when.
+    fn media_of(&self, call: u64, record: EndpointId) -> Result<KeptMedia, String> {
         let octets = self.kept.get(&(record.0 | OF_ENDPOINT)).and_then(|it| it.last()).ok_or(NO_MEDIA)?;
         let kept: KeptMedia = rmp_serde::from_slice(octets).map_err(|error| error.to_string())?;
-        (kept.call == call).then_some(kept.media).ok_or_else(|| NO_MEDIA.to_owned())
+        if kept.call == call { Ok(kept) } else { Err(NO_MEDIA.to_owned()) }
     }
 
     /// Opens the endpoints of these calls.
@@ -450,9 +460,12 @@ impl Restoring<'_> {
             let endpoints = call.last().into_iter().flat_map(|it| &it.endpoints);
             endpoints.map(move |(before, record)| (index, *before, *record, self.media_of(call.key, *record)))
         });
-        let opening = of_calls.map(|(index, before, record, media)| async move {
-            let opened = match media {
-                Ok(media) => self.media.restore_endpoint(&media).await.map_err(|error| error.to_string()),
+        let opening = of_calls.map(|(index, before, record, kept)| async move {
+            let opened = match kept {
+                Ok(KeptMedia { asked_ms, media, .. }) => {
+                    let restored = self.media.restore_endpoint(&media).await;
+                    restored.map(|it| (it, asked_ms)).map_err(|error| error.to_string())
+                }
                 Err(why) => Err(why),
             };
             (index, before, record, opened)
@@ -460,7 +473,11 @@ impl Restoring<'_> {
         for (index, before, record, opened) in pollster::block_on(join_all(opening)) {
             let Some(call) = calls.get_mut(index) else { continue };
             match opened {
-                Ok(restored) => {
+                Ok((restored, asked_ms)) => {
+                    let is_behind = call.kept.iter().any(|piece| piece.changed_ms >= asked_ms);
+                    if is_behind && !self.media.is_elsewhere() {
+                        call.outdated.push(before);
+                    }
                     call.endpoints.insert(before, restored);
                     call.of_records.insert(record, restored);
                 }
@@ -490,13 +507,14 @@ impl Restoring<'_> {
         let endpoints =
             going_on.flat_map(|(index, call)| call.endpoints.values().map(move |it| (index, *it)));
         let media = self.media;
+        let asked_ms = now_ms();
         let writing = endpoints.map(|(index, it)| async move { (index, it, media.write_endpoint(it).await) });
         for (index, endpoint, written) in pollster::block_on(join_all(writing)) {
             let Some(call) = calls.get_mut(index) else { continue };
             let of_endpoint = endpoint.0 | OF_ENDPOINT;
             self.used.insert(of_endpoint);
             let octets = written.map_err(|error| error.to_string()).and_then(|media| {
-                let kept = KeptMedia { call: call.key, media: media.into() };
+                let kept = KeptMedia { call: call.key, asked_ms, media: media.into() };
                 rmp_serde::to_vec(&kept).map_err(|error| error.to_string())
             });
             let put =
@@ -523,7 +541,7 @@ impl Restoring<'_> {
     }
 
     fn survivor(&mut self, call: Before, away: Duration) -> Survivor {
-        let Before { key, kept, mut endpoints, lost, ends, is_set_aside, .. } = call;
+        let Before { key, kept, mut endpoints, lost, outdated, ends, is_set_aside, .. } = call;
         let all: Vec<EndpointId> = endpoints.values().copied().collect();
         let start = || self.media.start_restored(&all).err().map(|error| error.to_string());
         let ends = ends.or_else(start);
@@ -556,7 +574,7 @@ impl Restoring<'_> {
         // Each process that took it up has added one without contents.
         let deaths = 1 + kept.iter().filter(|kept| kept.piece.is_empty()).count() as u32;
         let pieces = kept.into_iter().filter(|kept| !kept.piece.is_empty()).map(piece).collect();
-        Survivor { call: CallId(key), pieces, endpoints, lost, ends, is_set_aside, deaths }
+        Survivor { call: CallId(key), pieces, endpoints, lost, outdated, ends, is_set_aside, deaths }
     }
 }
 
@@ -658,13 +676,14 @@ impl CallKeeper {
     /// Writes endpoints as they are now. One that is released is of a call that has changed again.
     async fn write(&self, endpoints: Vec<EndpointId>) {
         let calls = endpoints.into_iter().filter_map(|it| Some((it, *self.calls.get(&it)?)));
+        let asked_ms = now_ms();
         let written = calls.map(|(endpoint, call)| {
             let written = self.media.write_endpoint(endpoint);
             async move { (endpoint, call, written.await) }
         });
         for (endpoint, call, media) in join_all(written).await {
             if let Ok(media) = media {
-                let kept = KeptMedia { call: call.0, media: media.into() };
+                let kept = KeptMedia { call: call.0, asked_ms, media: media.into() };
                 if let Err(why) = put(&self.store, endpoint.0 | OF_ENDPOINT, &kept) {
                     // Without its media it would not go on. It may be over by now.
                     if locked(&self.store).remove(call.0) {

@@ -10,9 +10,11 @@ use b2b_media::transport::protection::Keys;
 use b2b_sdp::AudioMedia;
 
 impl Side {
-    /// See [`LocalCrypto::renew_unused`].
-    pub fn renew_unused_keys(&mut self) {
+    /// Has a side go on as it was written some time ago. Since then it may have told keys that were not in use, and a
+    /// version of its session.
+    pub fn resume(&mut self) {
         self.crypto.renew_unused();
+        self.version += 1;
     }
 
     /// Sets the encryption policy and these keys.

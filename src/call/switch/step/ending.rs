@@ -473,6 +473,13 @@ impl CallStep<'_> {
         self.tell_again(leg);
     }
 
+    /// What media was last asked for a leg may not be done: it is offered the same again, and the answer settles it.
+    pub(crate) fn with_outdated_media(&mut self, leg: LegId) {
+        let keeps = self.keeps_session(leg);
+        let up = self.call.leg_mut(leg).filter(|it| it.is_up() && !keeps);
+        up.into_iter().for_each(|it| it.media.is_untold = true);
+    }
+
     /// Tells the party of a leg, if it does not know, where its media is, as soon as that is possible.
     pub(crate) fn tell_again(&mut self, leg: LegId) {
         if !self.is_untold(leg) {

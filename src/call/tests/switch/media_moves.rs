@@ -252,6 +252,32 @@ fn a_party_whose_media_was_not_written_when_the_process_died_talks_on() {
 }
 
 #[test]
+fn parties_whose_answer_came_as_the_process_died_are_asked_again_and_talk() {
+    let mut harness = surviving();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let at_ann = harness.call(ann, "bob", Some(SESSION));
+    let at_bob = harness.next_call(bob);
+    harness.media().fall_behind();
+    harness.answer(bob, at_bob, Some(SESSION));
+    harness.take(ann);
+    harness.take(bob);
+    harness.dies_after(1, Moment::BeforeMessages);
+    harness.call(ann, "busy", Some(SESSION));
+    assert!(harness.is_down());
+    let first = session(&last_told(&harness, ANN));
+    harness.comes_back(desk(), |_| {});
+    assert!(harness.media().bridges().is_empty(), "media has forgotten the answer");
+    assert_eq!(agree(&mut harness, [ann, bob]), [1, 1]);
+    let again = session(&last_told(&harness, ANN));
+    assert!(again.0 == first.0 && again.1 > first.1, "{first:?} {again:?}");
+    assert!(harness.is_up(ann, at_ann) && harness.is_up(bob, at_bob));
+    assert_eq!(harness.media().bridges().len(), 1);
+    harness.hang_up(ann, at_ann);
+    harness.run(Duration::from_secs(400));
+    harness.assert_nothing_held();
+}
+
+#[test]
 fn who_was_transferred_while_media_moved_is_connected_with_the_target() {
     let mut harness = transfers::harness(BridgeMode::Intercepting);
     let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));

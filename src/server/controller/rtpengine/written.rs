@@ -40,7 +40,8 @@ impl RtpengineController {
     /// The octets are damaged, or no endpoint.
     pub fn restore_endpoint(&self, octets: &[u8]) -> Result<EndpointId, EndpointNotRestored> {
         let Written { entry, held } = rmp_serde::from_slice(octets)?;
-        let entry: Entry = rmp_serde::from_slice(&entry)?;
+        let mut entry: Entry = rmp_serde::from_slice(&entry)?;
+        entry.side.resume();
         let mut state = self.shared.state();
         state.last += 1;
         let id = EndpointId(state.last);
