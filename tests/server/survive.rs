@@ -126,7 +126,7 @@ fn a_bridged_call_goes_on_after_a_kill_and_has_one_record_a_leg() {
 }
 
 #[test]
-fn a_call_that_is_too_old_or_whose_port_has_gone_ends_and_others_go_on() {
+fn a_call_that_is_too_old_ends_and_a_party_whose_port_has_gone_is_told_another() {
     let [ann, bob] = ["ann", "bob"].map(Phone::new);
     let server = start(folder("127.0.79.2", &bob, "max_age_s = 1\n"));
     let _talk = talk(&server, &ann, &bob);
@@ -152,16 +152,18 @@ fn a_call_that_is_too_old_or_whose_port_has_gone_ends_and_others_go_on() {
     let folder = killed(server);
     let taken = std::net::UdpSocket::bind(gone.rtp[1]).expect("the port of the call");
     let server = start(folder);
-    ann.let_go();
-    bob.let_go();
+    let to_bob = rtp_of(&bob.answer_again("sendrecv"));
+    assert_ne!(to_bob, gone.rtp[1]);
     drop(taken);
+    hear_each_other(&ann, &bob, &Talk { rtp: [gone.rtp[0], to_bob], ..gone });
     hear_each_other(&cat, &bob, &stays);
 
     // A server that is told to stop ends its calls.
     let Server { mut process, folder, .. } = server;
     process.signal(Signal::SIGTERM);
-    cat.let_go();
-    bob.let_go();
+    for phone in [&ann, &cat, &bob, &bob] {
+        phone.let_go();
+    }
     process.wait();
     let server = start(folder);
     assert_eq!(server.get("/calls").json()["calls"].as_array().map(Vec::len), Some(0));

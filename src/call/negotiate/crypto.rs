@@ -196,11 +196,6 @@ impl LocalCrypto {
         }
     }
 
-    /// Whether a key is one of these.
-    pub(super) fn has(&self, key: &MasterKey) -> bool {
-        self.keys.contains(key)
-    }
-
     fn key(&self, suite: Suite) -> Option<&MasterKey> {
         self.keys.iter().find(|key| key.suite() == suite)
     }

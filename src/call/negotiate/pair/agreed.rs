@@ -62,7 +62,7 @@ impl Side {
         });
         let origin = origin.map(|(id, of_told)| (id, version.max(of_told)));
         (self.session_id, self.version) = origin.unwrap_or((self.session_id, self.version));
-        (self.sent, self.remote, self.wishes) = (Some(told), Some(said), wishes);
+        (self.sent, self.remote, self.wishes, self.has_moved) = (Some(told), Some(said), wishes, true);
         // A party with SRTP is offered SRTP again.
         self.settle_crypto();
     }

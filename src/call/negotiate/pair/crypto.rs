@@ -34,12 +34,6 @@ impl Side {
         agreed(&leg.told.crypto, &leg.own.crypto)
     }
 
-    /// Whether our key was that of an endpoint that is gone: it is never used again.
-    pub(super) fn has_former_key(&self, told: &AudioMedia, own: &AudioMedia) -> bool {
-        let keys = Some(self).filter(|it| it.encrypts()).and_then(|_| agreed(&told.crypto, &own.crypto));
-        keys.is_some_and(|keys| !self.crypto.has(&keys.local))
-    }
-
     /// Puts our keys into an offer to the party, but not into one for direct media.
     pub(super) fn encrypt_offer<'a>(&self, audio: &'a AudioMedia) -> Cow<'a, AudioMedia> {
         let mut audio = Cow::Borrowed(audio);

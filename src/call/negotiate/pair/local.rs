@@ -115,7 +115,7 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
     side.withdraw();
     side.on_hold = on_hold;
     (side.wishes, side.has_answered) = (Wishes::of(&offer.audio), false);
-    side.sent = Some(bytes.clone());
+    side.has_sent(bytes.clone());
     side.has_said(body.into(), &offer.audio);
     side.settle_crypto();
     Ok(bytes)

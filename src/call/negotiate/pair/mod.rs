@@ -150,6 +150,9 @@ pub struct Side {
     has_other_family: bool,
     /// Host names that it has given in place of its address, with what they stand for once that is found.
     hosts: Vec<(Box<str>, Option<IpAddr>)>,
+    /// What was sent last is of an endpoint that is gone.
+    #[serde(default)]
+    has_moved: bool,
 }
 
 /// Why an answer cannot be used.
@@ -209,6 +212,7 @@ impl Side {
             has_answered: false,
             has_other_family: false,
             hosts: Vec::new(),
+            has_moved: false,
         }
     }
 
@@ -230,12 +234,13 @@ impl Side {
 
     /// The remote side for the media engine: addresses, directions and formats.
     pub fn remote(&self) -> Option<Remote> {
+        // Its keys are of an endpoint that is gone, and are never used again.
+        if self.has_moved {
+            return None;
+        }
         let leg = self.settled()?;
         let voice = ways::voice(&leg);
         let ways::Leg { told: sent, own: audio, .. } = leg;
-        if self.has_former_key(&sent, &audio) {
-            return None;
-        }
         let rtcp_mux = sent.rtcp_mux && audio.rtcp_mux;
         let rate = audio.formats.iter().find(|format| formats::is_speech(format))?.clock_rate;
         let takes = formats::shared_events(&sent, &audio, rate);
@@ -271,7 +276,7 @@ impl Side {
 
     /// Whether the body equals the last one received, byte by byte.
     pub fn repeats(&self, body: &[u8]) -> bool {
-        self.sent.is_some() && self.remote.as_deref() == Some(body)
+        self.sent.is_some() && !self.has_moved && self.remote.as_deref() == Some(body)
     }
 
     /// Withdraws the pending offers.
@@ -321,6 +326,11 @@ impl Side {
         }
         remember(&bytes, description, index, audio);
         bytes.into()
+    }
+
+    /// The party knows this description.
+    fn has_sent(&mut self, description: Box<[u8]>) {
+        (self.sent, self.has_moved) = (Some(description), false);
     }
 
     /// Writes an offer of this line, with the line positions of the last description.
@@ -412,7 +422,7 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
         to.has_answered = false;
     }
     to.ours = None;
-    to.sent = Some(bytes.clone());
+    to.has_sent(bytes.clone());
     to.settle_crypto();
     Ok(bytes)
 }
@@ -421,7 +431,7 @@ fn settle_answer(side: &mut Side, offered: &AudioMedia, answered: &AudioMedia, b
     side.wishes = side.wishes.answered(offered, answered);
     side.has_answered = true;
     if let Some(ours) = side.ours.take() {
-        side.sent = Some(ours);
+        side.has_sent(ours);
     }
     if let Some(on_hold) = side.holding.take() {
         side.on_hold = on_hold;

@@ -491,21 +491,17 @@ impl CallStep<'_> {
         self.offer_pending();
     }
 
-    /// Tells the party of a leg where its media is now, after the exchange that is under way.
-    pub(super) fn tell_new_endpoint(&mut self, leg: LegId) {
-        if !self.offer(leg, leg, Origin::Moved) {
-            self.postpone_offer(PendingOffer { like: None, to: leg, back: false });
-        }
-    }
-
     /// Whether the party of a leg was not told yet where its media is.
     pub(super) fn is_untold(&self, leg: LegId) -> bool {
         self.call.leg(leg).is_some_and(|it| it.media.is_untold)
     }
 
-    /// The party of a leg has a description of its endpoint.
+    /// The party of a leg has a description of its endpoint: if that is new, it is joined with its partner's.
     pub(super) fn is_told(&mut self, leg: LegId) {
-        self.call.leg_mut(leg).into_iter().for_each(|it| it.media.is_untold = false);
+        let was_untold = self.call.leg_mut(leg).map(|it| std::mem::take(&mut it.media.is_untold));
+        if let Some((other, _)) = self.call.bridged(leg).filter(|_| was_untold == Some(true)) {
+            self.join_media(leg, other);
+        }
     }
 
     /// There is no other endpoint, or the party does not take it.
@@ -535,6 +531,8 @@ impl CallStep<'_> {
         } else if let Some(branch) = branch {
             let failure = DialFailure::of_ours(503, phrase);
             self.branch_failed(leg, failure, |dial, it| dial.silent(t.now, branch, it));
+        } else if self.call.dialling.as_ref().and_then(|it| it.purpose.caller()) == Some(leg) {
+            self.with_dial(Dial::cancel);
         }
     }
 }

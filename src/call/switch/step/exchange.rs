@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::LegId;
 use crate::controller::{Hold, MediaError, PairPolicy, Verb};
 use crate::failure::inside;
+use crate::leg_fsm::TerminationCause;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
 use crate::switch::state::effect::{DialogCommand, Note};
@@ -84,8 +85,15 @@ impl CallStep<'_> {
             Err(error) => {
                 tracing::info!("leg {}: no offer is sent: {error}", to.0);
                 let reply = refusal(&error);
-                if let Origin::Hold(_) = origin {
-                    self.tell_holding(to, Err(error.into()));
+                match origin {
+                    Origin::Hold(_) => self.tell_holding(to, Err(error.into())),
+                    // Nothing can be offered to it, and it hears nobody.
+                    Origin::Moved => {
+                        let why = self.call.leg_mut(to).map(|it| &mut it.why);
+                        why.into_iter().for_each(|why| why.cause = Some(TerminationCause::MediaLost));
+                        self.follow(Follow::HangUp { leg: to, status: 503 });
+                    }
+                    _ => {}
                 }
                 self.exchange_refused(t, reply);
             }
@@ -137,7 +145,7 @@ impl CallStep<'_> {
             if ack_wanted && self.call.leg(leg).is_some_and(|it| it.is_up()) {
                 self.answer_for_nobody(t, leg, body);
             }
-            return;
+            return self.offer_pending();
         };
         let Exchange { no, origin, .. } = exchange;
         match origin {
@@ -179,9 +187,10 @@ impl CallStep<'_> {
                 Ok(()) => {
                     self.is_told(to);
                     self.led_here(t, &[to]);
-                    if let Some((other, _)) = self.call.bridged(to) {
-                        self.join_media(to, other);
-                    }
+                }
+                // This endpoint is lost, too.
+                Err(MediaError::Stopped | MediaError::NoSuchEndpoint(_)) => {
+                    self.postpone_offer(PendingOffer { like: None, to, back: false });
                 }
                 Err(error) => self.media_moved_in_vain(t, to, &format!("its party's answer: {error}")),
             },
@@ -232,10 +241,14 @@ impl CallStep<'_> {
     ) {
         let exchange = self.call.exchanges.under_way.as_ref();
         let exchange = exchange.filter(|it| it.to == leg && it.sent && !it.agreed);
-        let Some(exchange) = exchange else { return self.late() };
+        let Some(exchange) = exchange else {
+            self.late();
+            return self.offer_pending();
+        };
         tracing::info!("leg {}: the party refuses our offer: {status}", leg.0);
         // The remote party is gone, and the endpoint hangs up (RFC 4028 §10).
         let has_expired = exchange.origin == Origin::Timer && matches!(status, 408 | 481);
+        let has_moved = exchange.origin == Origin::Moved;
         let told = inside(status, true);
         let reason = if told == status { reason } else { String::new() };
         let wait = response.and_then(|it| it.header(Name::RetryAfter)).filter(|_| told >= 500);
@@ -244,6 +257,8 @@ impl CallStep<'_> {
         self.exchange_refused(t, Reply { reason, headers, ..Reply::status(told) });
         if has_expired {
             self.session_expired(t, leg);
+        } else if has_moved && told != 491 {
+            self.media_moved_in_vain(t, leg, &format!("its party takes no other address: {told}"));
         }
     }
 
@@ -262,13 +277,6 @@ impl CallStep<'_> {
             // Another transaction is under way in its dialog: the offer is made after that.
             Origin::TalkToUs | Origin::Moved if reply.status == 491 => {
                 return self.postpone_offer(PendingOffer { like: None, to, back: false });
-            }
-            Origin::Moved => {
-                self.media_moved_in_vain(
-                    t,
-                    to,
-                    &format!("its party takes no other address: {}", reply.status),
-                );
             }
             Origin::Refresh { back } => {
                 self.never_direct();
@@ -312,7 +320,9 @@ impl CallStep<'_> {
                 }
                 // What else it is offered, it is offered after that.
                 _ if is_untold => {
-                    self.tell_new_endpoint(to);
+                    if !self.offer(to, to, Origin::Moved) {
+                        self.postpone_offer(PendingOffer { like: None, to, back: false });
+                    }
                     if like.is_some() || self.call.bridged(to).is_none() {
                         self.postpone_offer(offer);
                     }

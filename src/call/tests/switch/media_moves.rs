@@ -216,6 +216,22 @@ fn a_glare_with_the_offer_of_another_address_is_followed_by_the_same_offer() {
 }
 
 #[test]
+fn a_party_that_asks_first_after_a_glare_is_told_by_the_answer_and_heard() {
+    let (mut harness, ann, bob) = talking();
+    loses(&mut harness, 2);
+    harness.settle();
+    assert!(asked(&mut harness, bob.0).is_some());
+    harness.reject(bob.0, bob.1, 491);
+    let now = harness.now();
+    let other = Body::sdp(format!("{SESSION}a=ptime:30\r\n"));
+    harness.endpoint(bob.0).reinvite(now, bob.1, Some(other)).expect("nothing is under way");
+    agree(&mut harness, [ann.0, bob.0]);
+    assert!(bridged(&harness, 1, 3), "{:?}", harness.media().bridges());
+    harness.hang_up(ann.0, ann.1);
+    harness.assert_nothing_left();
+}
+
+#[test]
 fn the_recording_of_a_call_goes_on_where_its_media_does() {
     let (mut harness, ann, at_ann) = recorded();
     let (call, service) = (harness.snapshot()[0].call, harness.service());

@@ -193,6 +193,12 @@ impl Table {
         let waiting = state.servers.get_mut(at).and_then(|it| it.waiting.remove(&answered.id));
         let Some(Waiting { reply, allocates }) = waiting else { return };
         let mut result = answered.result;
+        // That it is lost is told by another event; this one never was there.
+        if allocates.is_some()
+            && let Err(why @ (MediaError::Stopped | MediaError::NoSuchEndpoint(_))) = &mut result
+        {
+            *why = MediaError::NoPorts;
+        }
         match (allocates, &result) {
             (Some(endpoint), Err(why)) => match state.endpoints.get_mut(&endpoint) {
                 Some(it) if it.given => it.gone = Some(Gone { since: now, why: why.clone() }),
