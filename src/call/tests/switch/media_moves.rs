@@ -30,6 +30,14 @@ fn loses(harness: &mut Harness, endpoint: u64) {
     harness.media_event(MediaEvent::Failed { endpoint: EndpointId(endpoint), reason });
 }
 
+/// A party has been offered another address, and takes it.
+fn takes_another(harness: &mut Harness, (party, usage): Party) {
+    harness.settle();
+    assert!(asked(harness, party).is_some());
+    harness.answer(party, usage, Some(SESSION));
+    harness.settle();
+}
+
 /// The parties agree to what they are offered meanwhile; how often each was asked.
 fn agree<const N: usize>(harness: &mut Harness, parties: [PartyId; N]) -> [usize; N] {
     let mut asked = [0; N];
@@ -90,21 +98,16 @@ fn parties_whose_media_server_dies_talk_on_by_another_in_the_same_session() {
 }
 
 #[test]
-fn a_party_alone_that_loses_its_media_is_told_and_the_other_one_is_not() {
+fn a_party_that_loses_its_media_is_told_and_its_partner_is_not() {
     let (mut harness, ann, bob) = talking();
     loses(&mut harness, 2);
     harness.settle();
     assert!(asked(&mut harness, ann.0).is_none());
-    assert!(asked(&mut harness, bob.0).is_some());
-    harness.answer(bob.0, bob.1, Some(SESSION));
-    harness.settle();
+    takes_another(&mut harness, bob);
     assert!(bridged(&harness, 1, 3));
     // It is lost once more.
     loses(&mut harness, 3);
-    harness.settle();
-    assert!(asked(&mut harness, bob.0).is_some());
-    harness.answer(bob.0, bob.1, Some(SESSION));
-    harness.settle();
+    takes_another(&mut harness, bob);
     assert!(bridged(&harness, 1, 4));
     harness.hang_up(bob.0, bob.1);
     assert!(!harness.is_up(ann.0, ann.1));
