@@ -90,11 +90,11 @@ fn as_octets<S: Serializer>(octets: &[u8], serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_bytes(octets)
 }
 
-/// An endpoint as it is kept. In the next process others have its number: its call tells them apart.
+/// An endpoint as it is kept.
 #[derive(Serialize, Deserialize)]
 struct KeptMedia {
     call: u64,
-    /// When media was asked how it is, in milliseconds since the start of the system.
+    /// When media was asked how it is, in milliseconds since the start of the system; 0: before its call's latest changes.
     asked_ms: u64,
     media: Bytes,
 }
@@ -504,12 +504,17 @@ impl Restoring<'_> {
     /// Writes the endpoints anew before anything is sent: no number of a packet is used twice, whenever this process ends.
     fn write(&mut self, calls: &mut [Before]) {
         let going_on = calls.iter().enumerate().filter(|(_, call)| call.ends.is_none());
-        let endpoints =
-            going_on.flat_map(|(index, call)| call.endpoints.values().map(move |it| (index, *it)));
+        let now_ms = now_ms();
+        let endpoints = going_on.flat_map(|(index, call)| {
+            // Their calls ask them again, and this process may end before that.
+            let asked_ms = |before| if call.outdated.contains(before) { 0 } else { now_ms };
+            call.endpoints.iter().map(move |(before, it)| (index, *it, asked_ms(before)))
+        });
         let media = self.media;
-        let asked_ms = now_ms();
-        let writing = endpoints.map(|(index, it)| async move { (index, it, media.write_endpoint(it).await) });
-        for (index, endpoint, written) in pollster::block_on(join_all(writing)) {
+        let writing = endpoints.map(|(index, it, asked_ms)| async move {
+            (index, it, asked_ms, media.write_endpoint(it).await)
+        });
+        for (index, endpoint, asked_ms, written) in pollster::block_on(join_all(writing)) {
             let Some(call) = calls.get_mut(index) else { continue };
             let of_endpoint = endpoint.0 | OF_ENDPOINT;
             self.used.insert(of_endpoint);
@@ -696,27 +701,4 @@ impl CallKeeper {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_media_of_a_call_that_is_covered_again_is_written_again() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let opened = Store::open(&folder.path().join("calls"), 1 << 20, [7; 16]);
-        let (store, _) = opened.expect("a store");
-        let (told, mut changed) = mpsc::unbounded_channel();
-        let mut calls = WithinTurns::new(Arc::new(Mutex::new(store)), SurviveFigures::default(), told);
-        for (media_changes, is_forgotten, is_told) in
-            [(true, false, true), (false, false, false), (false, true, true)]
-        {
-            if is_forgotten {
-                calls.forget(CallId(1));
-                assert!(changed.try_recv().is_ok_and(|told| told.endpoints.is_empty()));
-            }
-            let (octets, at, endpoints) = (&b"a call"[..], Instant::now(), vec![EndpointId(5)]);
-            let written = WrittenCall { octets, at, goes_on: false, endpoints, media_changes };
-            assert!(calls.keep(CallId(1), Some(written)));
-            assert_eq!(changed.try_recv().is_ok_and(|told| told.endpoints == [EndpointId(5)]), is_told);
-        }
-    }
-}
+mod tests;
