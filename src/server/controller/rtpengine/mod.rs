@@ -175,8 +175,10 @@ impl RtpengineController {
     pub fn start(
         config: RtpengineConfig,
     ) -> std::io::Result<(RtpengineController, mpsc::UnboundedReceiver<MediaEvent>)> {
-        let rng = StdRng::seed_from_u64(config.seed);
-        let state = Mutex::new(State { rng, last: 0, endpoints: HashMap::new(), receiving: HashMap::new() });
+        let mut rng = StdRng::seed_from_u64(config.seed);
+        // The next process writes its endpoints beside those of this one.
+        let last = rng.random::<u32>().into();
+        let state = Mutex::new(State { rng, last, endpoints: HashMap::new(), receiving: HashMap::new() });
         let (alive, lasts) = (AtomicBool::new(true), AtomicBool::new(config.lasts));
         let shared = Arc::new(Shared { state, alive, lasts });
         let (told, events) = mpsc::unbounded_channel();
