@@ -16,7 +16,12 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// takes another if the system refuses.
 #[derive(Debug)]
 pub struct PortPool {
+    /// Free ports, and some that have been claimed since.
     free: VecDeque<u16>,
+    /// Whether the port with twice this number is free.
+    is_free: Vec<bool>,
+    /// How many are.
+    count: usize,
     resting: VecDeque<(Instant, u16)>,
 }
 
@@ -31,20 +36,41 @@ impl PortPool {
             range.filter(|port| port.is_multiple_of(2) && *port != 0 && *port < end).collect();
         let count = even.len();
         let step = stride(count, start);
-        let free = (0..count).map(|n| even[(start % count + n * step) % count]).collect();
-        PortPool { free, resting: VecDeque::new() }
+        let all = 1 << (u16::BITS - 1);
+        let mut pool =
+            PortPool { free: VecDeque::new(), is_free: vec![false; all], count: 0, resting: VecDeque::new() };
+        (0..count).for_each(|n| pool.release(even[(start % count + n * step) % count]));
+        pool
+    }
+
+    fn release(&mut self, port: u16) {
+        self.free.push_back(port);
+        self.is_free[usize::from(port / 2)] = true;
+        self.count += 1;
+    }
+
+    /// Whether this port was free until now.
+    fn claim_free(&mut self, port: u16) -> bool {
+        let was_free = std::mem::take(&mut self.is_free[usize::from(port / 2)]);
+        self.count -= usize::from(was_free);
+        was_free
     }
 
     /// Takes the port that has been free for longest, or failing that in quarantine for longest;
     /// `None` if every port is taken or has been until a moment ago.
     pub fn take(&mut self, now: Instant) -> Option<u16> {
         self.rested(now);
-        self.free.pop_front().or_else(|| self.rested_for(now, SHORTEST))
+        while let Some(port) = self.free.pop_front() {
+            if self.claim_free(port) {
+                return Some(port);
+            }
+        }
+        self.rested_for(now, SHORTEST)
     }
 
     fn rested(&mut self, now: Instant) {
         while let Some(port) = self.rested_for(now, QUARANTINE) {
-            self.free.push_back(port);
+            self.release(port);
         }
     }
 
@@ -61,15 +87,17 @@ impl PortPool {
     /// The numbers of free ports and of ports in quarantine.
     pub fn count(&mut self, now: Instant) -> (usize, usize) {
         self.rested(now);
-        (self.free.len(), self.resting.len())
+        (self.count, self.resting.len())
     }
 
     /// Takes this port; `false` if it is taken, or none of the pool.
     pub fn claim(&mut self, port: u16) -> bool {
-        let all = self.free.len() + self.resting.len();
-        self.free.retain(|free| *free != port);
+        if port.is_multiple_of(2) && self.claim_free(port) {
+            return true;
+        }
+        let all = self.resting.len();
         self.resting.retain(|(_, resting)| *resting != port);
-        self.free.len() + self.resting.len() < all
+        self.resting.len() < all
     }
 
     /// Gives back a port that carried a call.
@@ -79,12 +107,12 @@ impl PortPool {
 
     /// Gives back a port that another program holds; it is tried last.
     pub fn refused(&mut self, port: u16) {
-        self.free.push_back(port);
+        self.release(port);
     }
 
     /// Number of free ports, without those whose quarantine has ended since the last call.
     pub fn free(&self) -> usize {
-        self.free.len()
+        self.count
     }
 }
 
@@ -135,10 +163,13 @@ mod tests {
     fn a_port_is_claimed_once_and_only_if_it_is_free() {
         let mut pool = PortPool::new(20_000..=20_005, 0);
         let now = Instant::now();
-        assert!(pool.claim(20_002) && !pool.claim(20_002) && !pool.claim(20_008));
+        assert!(pool.claim(20_002) && !pool.claim(20_002) && !pool.claim(20_001) && !pool.claim(20_008));
         pool.give_back(now, 20_002);
         assert!(pool.claim(20_002), "it rests");
         assert_eq!([pool.take(now), pool.take(now), pool.take(now)].iter().flatten().count(), 2);
+        pool.give_back(now, 20_002);
+        assert_eq!(pool.count(now + QUARANTINE), (1, 0));
+        assert_eq!([pool.take(now), pool.take(now)], [Some(20_002), None], "it is given once");
     }
 
     #[test]
