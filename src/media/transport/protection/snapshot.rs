@@ -4,6 +4,8 @@
 //! with the stream's sequence numbers, which skip as many. Receiving continues with the replay
 //! window of the snapshot; packets accepted since are not known.
 
+use bytes::Bytes;
+
 use super::streams::{StreamSnapshot, Streams};
 use super::{ENCRYPTED, Inbound, Keys, MasterKey, Outbound, Protection, Suite};
 use crate::snapshot::{MARGIN, RestoreError};
@@ -30,13 +32,17 @@ pub(crate) struct ProtectionSnapshot {
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct KeyOctets {
     suite: Suite,
-    key_salt: Vec<u8>,
+    key_salt: Bytes,
     mki: u8,
 }
 
 impl From<MasterKey> for KeyOctets {
     fn from(key: MasterKey) -> Self {
-        KeyOctets { suite: key.suite(), key_salt: key.key_salt().expose().to_vec(), mki: key.mki_len() as u8 }
+        KeyOctets {
+            suite: key.suite(),
+            key_salt: Bytes::copy_from_slice(key.key_salt().expose()),
+            mki: key.mki_len() as u8,
+        }
     }
 }
 
