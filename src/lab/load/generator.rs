@@ -482,8 +482,7 @@ impl Generator {
                 self.tell_of((agent, leg), &PartyEvent::Changed { agreed: false });
             }
             AgentEvent::TransferEnded { leg, status } => {
-                let arrived = status.is_some_and(|status| (200..300).contains(&status));
-                self.tell_of((agent, leg), &PartyEvent::TransferEnded { arrived });
+                self.tell_of((agent, leg), &PartyEvent::TransferEnded { status });
             }
             // our callees follow no transfers
             AgentEvent::TransferRequested { leg, .. } => drop(self.agents.at(agent).refuse_refer(leg, 603)),

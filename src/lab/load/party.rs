@@ -148,10 +148,12 @@ impl Party {
                 self.fail("the far end refused it", effects);
                 return false;
             }
-            (Deed::Transfer(_), PartyEvent::TransferEnded { arrived: true }) => true,
-            (Deed::Transfer(_), PartyEvent::TransferEnded { arrived: false }) if self.may_refuse() => true,
-            (Deed::Transfer(_), PartyEvent::TransferEnded { arrived: false }) => {
-                self.fail("no answer", effects);
+            (Deed::Transfer(_), PartyEvent::TransferEnded { status: Some(200..300) }) => true,
+            (Deed::Transfer(_), PartyEvent::TransferEnded { .. }) if self.may_refuse() => true,
+            (Deed::Transfer(_), PartyEvent::TransferEnded { status }) => {
+                let why =
+                    status.map_or_else(|| "no answer".to_owned(), |status| format!("refused: {status}"));
+                self.fail(&why, effects);
                 return false;
             }
             (Deed::Press(_), PartyEvent::Due) if late => match self.digits.pop() {

@@ -99,7 +99,7 @@ impl Generator {
                 let user = user_of(&self.config, entry);
                 let uri = self.config.uri_of(&users::fill(&to, user, entry.call.number));
                 if agent.refer(leg, &uri).is_err() {
-                    self.tell_later(id, PartyEvent::TransferEnded { arrived: false });
+                    self.tell_later(id, PartyEvent::TransferEnded { status: None });
                 }
             }
         }

@@ -56,8 +56,8 @@ pub enum PartyEvent {
     },
     /// The result of a transfer.
     TransferEnded {
-        /// Whether the target answered.
-        arrived: bool,
+        /// The target's final response; `None`: the far end reports none.
+        status: Option<u16>,
     },
     /// The expected audio was heard.
     Heard,

@@ -216,7 +216,7 @@ fn what_may_be_refused_or_ended_by_the_far_end_is_done_then() {
     let mut bench = Bench::of(step::callee("answer; transfer 700; may refuse; hang up"));
     bench.at(0, PartyEvent::Begin);
     bench.at(0, PartyEvent::Answered);
-    assert_eq!(bench.at(0, PartyEvent::TransferEnded { arrived: false })[0], PartyEffect::HangUp);
+    assert_eq!(bench.at(0, PartyEvent::TransferEnded { status: Some(486) })[0], PartyEffect::HangUp);
 }
 
 #[test]
