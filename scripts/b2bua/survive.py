@@ -62,7 +62,7 @@ class Ears:
             if row is None:
                 self.problems.append(f"before the first death: {words}")
             else:
-                never_answered = it["step"].startswith("dial") and it["why"].startswith("refused")
+                never_answered = it["step"].startswith(("dial", "transfer")) and it["why"].startswith("refused")
                 row["refused" if never_answered else "failed"].append(words)
         longest = Counter()
         for gap in told["gaps"]["heard"]:

@@ -122,6 +122,7 @@ def dies(server, kind, chance):
     ended = Counter(lost["why"] for it in before for lost in it.get("ended", ()))
     row = {"kind": kind, "at": at, "up": up, "went_on": sum(it.get("went_on", 0) for it in before), "ended": dict(ended)}
     row |= {"away_ms": round((begun - at) * 1000), "restored_ms": round((back - begun) * 1000)}
+    row["took_ms"] = {part.removesuffix("_ms"): ms for part, ms in before[0].get("took", {}).items()}
     # Applications begin after the server is ready.
     end = time.monotonic() + SETTLED_S
     while (words := moved(standing, server.standing())) and time.monotonic() < end:
