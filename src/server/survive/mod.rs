@@ -67,7 +67,7 @@ struct Kept {
     before: u32,
     /// The time of its turn, in milliseconds since the start of the system.
     written_ms: u64,
-    /// When media was last asked for something in its turn; 0: it was not.
+    /// When media was last asked for something in its call.
     changed_ms: u64,
     piece: Bytes,
     /// The call's endpoints: their numbers in it, and those of their records.
@@ -139,6 +139,16 @@ struct Changed {
     endpoints: Vec<EndpointId>,
 }
 
+/// The pieces of a call.
+#[derive(Clone, Copy)]
+struct Pieces {
+    /// The number of the first one, and how many come after it.
+    first: u64,
+    after: u32,
+    /// See [`Kept`].
+    changed_ms: u64,
+}
+
 /// Writes calls, on their thread.
 struct WithinTurns {
     store: Shared,
@@ -146,8 +156,7 @@ struct WithinTurns {
     changed: mpsc::UnboundedSender<Changed>,
     /// The number of the latest first piece.
     firsts: u64,
-    /// Each call's first piece, and the pieces after it.
-    pieces: HashMap<CallId, (u64, u32)>,
+    pieces: HashMap<CallId, Pieces>,
     /// As many calls are written: what grows later needs its room, too.
     most: usize,
     octets: Vec<u8>,
@@ -163,23 +172,26 @@ impl WithinTurns {
 
     /// `false`: there is no room for it, and nothing is left of the call.
     fn write(&mut self, call: CallId, written: &WrittenCall<'_>) -> bool {
-        let (first, before) = match self.pieces.get_mut(&call).filter(|_| written.goes_on) {
-            Some((first, before)) => {
-                *before += 1;
-                (*first, *before)
-            }
+        let now_ms = now_ms();
+        let known = self.pieces.get(&call).copied();
+        let mut pieces = match known.filter(|_| written.goes_on) {
+            Some(known) => Pieces { after: known.after + 1, ..known },
             None => {
                 self.firsts += 1;
-                self.pieces.insert(call, (self.firsts, 0));
-                (self.firsts, 0)
+                // Its media may still have to be written, whatever takes the place of the pieces before.
+                let changed_ms = known.map_or(0, |known| known.changed_ms);
+                Pieces { first: self.firsts, after: 0, changed_ms }
             }
         };
+        if written.media_changes {
+            pieces.changed_ms = now_ms;
+        }
+        self.pieces.insert(call, pieces);
+        let Pieces { first, after: before, changed_ms } = pieces;
         let endpoints: Vec<_> = written.endpoints.iter().map(|it| (*it, *it)).collect();
         // A turn that takes up a thousand calls is long.
         let since = u64::try_from(written.at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let now_ms = now_ms();
         let written_ms = now_ms.saturating_sub(since);
-        let changed_ms = if written.media_changes { now_ms } else { 0 };
         let piece = written.octets;
         let kept = KeptRef { first, before, written_ms, changed_ms, piece, endpoints: &endpoints };
         self.octets.clear();

@@ -84,3 +84,23 @@ fn the_media_of_a_call_that_is_covered_again_is_written_again() {
         assert_eq!(changed.try_recv().is_ok_and(|told| told.endpoints == [EndpointId(5)]), is_told);
     }
 }
+
+#[test]
+fn a_call_that_is_written_anew_still_says_when_its_media_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("calls");
+    let (store, _) = Store::open(&path, SIZE, [7; 16]).expect("a store");
+    let (told, _changed) = mpsc::unbounded_channel();
+    let mut calls = WithinTurns::new(Arc::new(Mutex::new(store)), SurviveFigures::default(), told);
+    let writes = [(true, false), (false, true), (false, false), (false, true)];
+    for (media_changes, goes_on) in writes {
+        let octets = b"a call";
+        let written =
+            WrittenCall { octets, at: Instant::now(), goes_on, endpoints: Vec::new(), media_changes };
+        assert!(calls.keep(CallId(1), Some(written)));
+    }
+    drop(calls);
+    let (_, kept) = Store::open(&path, SIZE, [7; 16]).expect("a store");
+    let kept = pieces(1, &kept[0].1).expect("pieces");
+    assert!(kept.iter().map(|it| it.changed_ms > 0).eq([true, true]));
+}
