@@ -4,8 +4,9 @@
 # it restores calls. What each side hears is judged by the calls' marks; callers in applications have to hear their sound
 # all the time. Fails if an answered call is lost, the gap's 99th percentile is over 0.6 s (SIGSTOP apart; for callers of
 # voice agents, which are connected again 10 ms apart, by so much more), a record is missing or there twice, a recording is
-# short, a queue's order, a room or a parking slot changes, or anything is held at the end. One line a death: calls up before, calls that the server took up, lost, ears without sound from then on, calls
-# refused before an answer, gaps, the time without a process, and that until the next one was ready.
+# short, an SRTP packet is refused, a queue's order, a room or a parking slot changes, or anything is held at the end. One
+# line a death: calls up before, calls that the server took up, lost, ears without sound from then on, calls refused
+# before an answer, gaps, the time without a process, and that until the next one was ready.
 # usage: scripts/survive.sh [--calls N=1000] [--deaths N=20] [--seed N] [--short] [--untimed] [--rate N] [--only KIND,…]
 #                           [--kinds DEATH,…] [--logs FOLDER] [--json FILE]
 # --short: 100 calls, 3 deaths, a minute. --untimed: gaps are told and not judged, for a machine that does other work.

@@ -64,6 +64,9 @@ class Ears:
             else:
                 never_answered = it["step"].startswith(("dial", "transfer")) and it["why"].startswith("refused")
                 row["refused" if never_answered else "failed"].append(words)
+        # An index that is used twice under one key, or a receiver that counts from another one.
+        if refused := sum(told[side]["packets"]["unauthenticated"] for side in ("callers", "callees")):
+            self.problems.append(f"{name}: {refused} SRTP packets were refused")
         longest = Counter()
         for gap in told["gaps"]["heard"]:
             row = self.death_at(began + gap["at_s"])

@@ -83,6 +83,8 @@ pub struct Side {
     pub failed: BTreeMap<(String, String), u64>,
     /// RTP packets sent, received, and lost toward this side.
     pub packets: [u64; 3],
+    /// SRTP packets refused: under another key, or with a number that was used before.
+    pub unauthenticated: u64,
     /// Concealed frames of 20 ms.
     pub concealed: u64,
     /// Calls with received audio that lost some of it.
@@ -170,7 +172,9 @@ impl Side {
         json!({
             "begun": self.begun, "answered": self.answered, "done": self.done,
             "failed": self.failures(), "failures": failed,
-            "packets": {"sent": sent, "received": received, "lost": lost},
+            "packets": {
+                "sent": sent, "received": received, "lost": lost, "unauthenticated": self.unauthenticated,
+            },
             "calls_with_loss": self.lossy,
             "concealed_frames": self.concealed,
             "ears": {

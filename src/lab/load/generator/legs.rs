@@ -69,6 +69,7 @@ impl Generator {
         for side in self.figures.of(counts) {
             let packets = [stats.packets_tx, stats.packets_rx, stats.lost];
             side.packets.iter_mut().zip(packets).for_each(|(sum, packets)| *sum += packets);
+            side.unauthenticated += stats.unauthenticated;
             side.concealed += stats.concealed;
             mos.into_iter().for_each(|mos| side.heard(mos, stats.lost));
         }

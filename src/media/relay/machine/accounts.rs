@@ -160,7 +160,7 @@ impl Endpoint {
             duplicates: local.duplicates,
             reordered: local.reordered,
             injected: self.drops.source,
-            unauthenticated: self.drops.unauthenticated,
+            unauthenticated: self.drops.unauthenticated + self.drops.replayed,
             concealed: playout.concealed,
             underruns: local.sender.underruns,
             digits: self.far.digits.count.into(),
