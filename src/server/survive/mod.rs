@@ -93,7 +93,6 @@ fn as_octets<S: Serializer>(octets: &[u8], serializer: S) -> Result<S::Ok, S::Er
 /// An endpoint as it is kept.
 #[derive(Serialize, Deserialize)]
 struct KeptMedia {
-    call: u64,
     /// When media was asked how it is, in milliseconds since the start of the system; 0: before its call's latest changes.
     asked_ms: u64,
     media: Bytes,
@@ -131,6 +130,8 @@ pub(super) struct CallKeeper {
     endpoints: HashMap<CallId, Vec<EndpointId>>,
     /// The call that each is in now.
     calls: HashMap<EndpointId, CallId>,
+    /// Those that a call has no more: another one may say that it has them.
+    gone: Vec<EndpointId>,
 }
 
 /// The endpoints of a call have changed; none: it is over.
@@ -334,6 +335,7 @@ pub(super) fn begin(settings: &Survive, media: &Media, ban: Duration) -> Result<
         changed,
         endpoints: HashMap::new(),
         calls: HashMap::new(),
+        gone: Vec::new(),
     };
     let surviving = Surviving {
         calls,
@@ -458,11 +460,10 @@ impl Restoring<'_> {
         }
     }
 
-    /// The media of an endpoint of this call, as it was written, and when.
-    fn media_of(&self, call: u64, record: EndpointId) -> Result<KeptMedia, String> {
+    /// The media of an endpoint, as it was written, and when.
+    fn media_of(&self, record: EndpointId) -> Result<KeptMedia, String> {
         let octets = self.kept.get(&(record.0 | OF_ENDPOINT)).and_then(|it| it.last()).ok_or(NO_MEDIA)?;
-        let kept: KeptMedia = rmp_serde::from_slice(octets).map_err(|error| error.to_string())?;
-        if kept.call == call { Ok(kept) } else { Err(NO_MEDIA.to_owned()) }
+        rmp_serde::from_slice(octets).map_err(|error| error.to_string())
     }
 
     /// Opens the endpoints of these calls.
@@ -470,11 +471,11 @@ impl Restoring<'_> {
         // Those of calls that end, too: other programs have them, and are told to release them.
         let of_calls = calls.iter().enumerate().flat_map(|(index, call)| {
             let endpoints = call.last().into_iter().flat_map(|it| &it.endpoints);
-            endpoints.map(move |(before, record)| (index, *before, *record, self.media_of(call.key, *record)))
+            endpoints.map(move |(before, record)| (index, *before, *record, self.media_of(*record)))
         });
         let opening = of_calls.map(|(index, before, record, kept)| async move {
             let opened = match kept {
-                Ok(KeptMedia { asked_ms, media, .. }) => {
+                Ok(KeptMedia { asked_ms, media }) => {
                     let restored = self.media.restore_endpoint(&media).await;
                     restored.map(|it| (it, asked_ms)).map_err(|error| error.to_string())
                 }
@@ -531,7 +532,7 @@ impl Restoring<'_> {
             let of_endpoint = endpoint.0 | OF_ENDPOINT;
             self.used.insert(of_endpoint);
             let octets = written.map_err(|error| error.to_string()).and_then(|media| {
-                let kept = KeptMedia { call: call.key, asked_ms, media: media.into() };
+                let kept = KeptMedia { asked_ms, media: media.into() };
                 rmp_serde::to_vec(&kept).map_err(|error| error.to_string())
             });
             let put =
@@ -639,8 +640,12 @@ impl CallKeeper {
         }
         let (mut changed, mut due) = (BTreeSet::new(), VecDeque::new());
         loop {
+            let gone = std::mem::take(&mut self.gone);
             while let Ok(told) = self.changed.try_recv() {
                 self.told(told, &mut changed);
+            }
+            for endpoint in gone.into_iter().filter(|it| !self.calls.contains_key(it)) {
+                locked(&self.store).remove(endpoint.0 | OF_ENDPOINT);
             }
             let old = std::iter::from_fn(|| due.pop_front()).take(AT_ONCE / 2);
             let mut batch: Vec<_> = old.collect();
@@ -686,7 +691,7 @@ impl CallKeeper {
             }
             self.calls.remove(&gone);
             changed.remove(&gone);
-            locked(&self.store).remove(gone.0 | OF_ENDPOINT);
+            self.gone.push(gone);
         }
     }
 
@@ -700,7 +705,7 @@ impl CallKeeper {
         });
         for (endpoint, call, media) in join_all(written).await {
             if let Ok(media) = media {
-                let kept = KeptMedia { call: call.0, asked_ms, media: media.into() };
+                let kept = KeptMedia { asked_ms, media: media.into() };
                 if let Err(why) = put(&self.store, endpoint.0 | OF_ENDPOINT, &kept) {
                     // Without its media it would not go on. It may be over by now.
                     if locked(&self.store).remove(call.0) {

@@ -29,7 +29,7 @@ fn two_calls(path: &Path) {
             piece: Bytes::from_static(b"a call"),
             endpoints: vec![(endpoint, endpoint)],
         };
-        let of_media = KeptMedia { call, asked_ms, media: octets.into() };
+        let of_media = KeptMedia { asked_ms, media: octets.into() };
         store.put(call, &rmp_serde::to_vec(&kept).expect("octets")).expect("room");
         let of_media = rmp_serde::to_vec(&of_media).expect("octets");
         store.put(endpoint.0 | OF_ENDPOINT, &of_media).expect("room");
@@ -103,4 +103,21 @@ fn a_call_that_is_written_anew_still_says_when_its_media_changed() {
     let (_, kept) = Store::open(&path, SIZE, [7; 16]).expect("a store");
     let kept = pieces(1, &kept[0].1).expect("pieces");
     assert!(kept.iter().map(|it| it.changed_ms > 0).eq([true, true]));
+}
+
+#[test]
+fn media_whose_leg_changes_its_call_keeps_its_record_meanwhile() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("calls");
+    two_calls(&path);
+    let settings = Survive { file: path, size: SIZE, max_age: Duration::MAX };
+    let Begun { keeper, surviving, .. } = begin(&settings, &media(), Duration::ZERO).expect("calls");
+    let mut keeper = keeper.expect("a keeper");
+    let endpoint = *surviving.calls[0].endpoints.values().next().expect("an endpoint");
+    let (call, mut changed) = (surviving.calls[0].call, BTreeSet::new());
+    for endpoints in [vec![endpoint], Vec::new()] {
+        keeper.told(Changed { call, endpoints }, &mut changed);
+        assert!(locked(&keeper.store).keys().any(|key| key == endpoint.0 | OF_ENDPOINT));
+    }
+    assert_eq!(keeper.gone, [endpoint]);
 }

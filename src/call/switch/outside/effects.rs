@@ -139,6 +139,8 @@ impl Switch {
             }
             Effect::LegMoved { leg, endpoint, from, into } => {
                 common.world.history.move_leg(leg, from, into);
+                // Its media is written for the other call.
+                common.kept.iter_mut().for_each(Kept::media_changes);
                 if let Some(endpoint) = endpoint {
                     // The futures need not be awaited: both take effect all the same.
                     if common.world.history.trace(from, now).is_some() {
