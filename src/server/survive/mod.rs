@@ -559,12 +559,15 @@ impl Restoring<'_> {
     }
 
     fn survivor(&mut self, call: Before, away: Duration) -> Survivor {
-        let Before { key, kept, mut endpoints, lost, outdated, ends, is_set_aside, .. } = call;
-        let all: Vec<EndpointId> = endpoints.values().copied().collect();
-        let start = || self.media.start_restored(&all).err().map(|error| error.to_string());
-        let ends = ends.or_else(start);
+        let Before { key, kept, mut endpoints, lost, mut outdated, ends, is_set_aside, .. } = call;
         match &ends {
             None => {
+                let all: Vec<EndpointId> = endpoints.values().copied().collect();
+                // As when one of a pair was written before they were joined.
+                if let Err(why) = self.media.start_restored(&all) {
+                    tracing::warn!("call {key} of the process before: its media is agreed again: {why}");
+                    outdated = endpoints.keys().copied().collect();
+                }
                 let away = away.as_millis();
                 tracing::info!("call {key} of the process before goes on, {away} ms after its end");
                 let lost = lost.iter().map(|(_, why)| why);
