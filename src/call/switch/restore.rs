@@ -252,7 +252,7 @@ impl Switch {
                         self.common.out.counters.late();
                         continue;
                     };
-                    self.in_call_of(leg, |step| step.with_outdated_media(leg));
+                    self.in_call_of(leg, |step| step.with_outdated_media(t.at(), leg));
                 }
                 // What was asked of media to tell them has no answer.
                 here.iter().for_each(|leg| self.in_call_of(*leg, |step| step.tell_again(*leg)));
@@ -260,7 +260,6 @@ impl Switch {
                 // Their endpoints have other numbers here.
                 if let Some(kept) = &mut self.common.kept {
                     calls.iter().for_each(|call| kept.changes(*call, false));
-                    kept.media_changes();
                 }
             }
             (Ok(calls), Some(why)) => {

@@ -474,7 +474,12 @@ impl CallStep<'_> {
     }
 
     /// What media was last asked for a leg may not be done: it is offered the same again, and the answer settles it.
-    pub(crate) fn with_outdated_media(&mut self, leg: LegId) {
+    pub(crate) fn with_outdated_media(&mut self, t: Moment, leg: LegId) {
+        // Media may not know what we have offered it: the answer to that would say nothing.
+        let under_way = self.call.exchanges.under_way.as_deref();
+        if under_way.is_some_and(|it| it.from == leg && it.to == leg) {
+            self.part_with_offers(t, leg);
+        }
         let keeps = self.keeps_session(leg);
         let up = self.call.leg_mut(leg).filter(|it| it.is_up() && !keeps);
         up.into_iter().for_each(|it| it.media.is_untold = true);
