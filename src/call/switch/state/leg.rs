@@ -77,9 +77,17 @@ pub(crate) struct LegEndpoint {
     pub signalling: Option<IpAddr>,
     /// Its party was told to send media straight to the other party.
     pub led_past: bool,
-    /// Its endpoint is another one, of which its party was not told yet.
     #[serde(default)]
-    pub is_untold: bool,
+    pub agreement: Agreement,
+}
+
+/// Whether a party and the endpoint of its leg have agreed on a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Agreement {
+    #[default]
+    Current,
+    /// The endpoint is another one, of which the party was not told yet.
+    Moved,
 }
 
 /// Hold in either direction (RFC 6337 §5.3).
@@ -237,7 +245,7 @@ impl Leg {
             branch: None,
             callee: CalleeSession::default(),
             challenges: Vec::new(),
-            media: LegEndpoint { endpoint, family, joined, heard, signalling, led_past, is_untold: false },
+            media: LegEndpoint { endpoint, family, joined, heard, signalling, led_past, agreement: Agreement::Current },
             hold: LegHold::default(),
             takes: Takes::default(),
             identity: LegIdentity::default(),

@@ -20,7 +20,7 @@ use crate::switch::state::call::{Dialling, EndReason, Purpose};
 use crate::switch::state::effect::{DialogCommand, Effect};
 use crate::switch::state::exchange::{Origin, PendingOffer};
 use crate::switch::state::follow::Follow;
-use crate::switch::state::leg::{Leg, LegRules};
+use crate::switch::state::leg::{Agreement, Leg, LegRules};
 use crate::switch::state::recording::Subject;
 use crate::switch::state::transfer::TransferLegs;
 use crate::switch::state::waits::OnEndpoint;
@@ -425,7 +425,7 @@ impl CallStep<'_> {
         let near = self.call.leg(other).and_then(|it| it.media.endpoint);
         let Some(before) = self.take_endpoint(leg) else { return false };
         if let Some(it) = self.call.leg_mut(leg) {
-            (it.media.joined, it.media.heard, it.media.is_untold) = (None, None, true);
+            (it.media.joined, it.media.heard, it.media.agreement) = (None, None, Agreement::Moved);
         }
         self.part_with_offers(t, leg);
         self.with_endpoint(t, leg, near, OnEndpoint::Moved { leg, before, why: why.to_owned() });
@@ -482,12 +482,12 @@ impl CallStep<'_> {
         }
         let keeps = self.keeps_session(leg);
         let up = self.call.leg_mut(leg).filter(|it| it.is_up() && !keeps);
-        up.into_iter().for_each(|it| it.media.is_untold = true);
+        up.into_iter().for_each(|it| it.media.agreement = Agreement::Moved);
     }
 
     /// Tells the party of a leg, if it does not know, where its media is, as soon as that is possible.
     pub(crate) fn tell_again(&mut self, leg: LegId) {
-        if !self.is_untold(leg) {
+        if !self.disagrees(leg) {
             return self.ignored();
         }
         if self.call.exchanges.pending.iter().all(|it| it.to != leg) {
@@ -496,15 +496,15 @@ impl CallStep<'_> {
         self.offer_pending();
     }
 
-    /// Whether the party of a leg was not told yet where its media is.
-    pub(super) fn is_untold(&self, leg: LegId) -> bool {
-        self.call.leg(leg).is_some_and(|it| it.media.is_untold)
+    /// Whether the party of a leg has to be offered its session.
+    pub(super) fn disagrees(&self, leg: LegId) -> bool {
+        self.call.leg(leg).is_some_and(|it| it.media.agreement != Agreement::Current)
     }
 
     /// The party of a leg has a description of its endpoint: if that is new, it is joined with its partner's.
     pub(super) fn is_told(&mut self, leg: LegId) {
-        let was_untold = self.call.leg_mut(leg).map(|it| std::mem::take(&mut it.media.is_untold));
-        if let Some((other, _)) = self.call.bridged(leg).filter(|_| was_untold == Some(true)) {
+        let before = self.call.leg_mut(leg).map(|it| std::mem::take(&mut it.media.agreement));
+        if let Some((other, _)) = self.call.bridged(leg).filter(|_| before != Some(Agreement::Current)) {
             self.join_media(leg, other);
         }
     }

@@ -308,18 +308,18 @@ impl CallStep<'_> {
             let PendingOffer { like, to, back } = offer;
             // The party has left, or its partner has.
             let of_this_call = self.call.leg(to).is_some_and(|it| it.is_up());
-            let is_untold = self.is_untold(to);
-            if !of_this_call || !is_untold && self.call.bridged(to).map(|(like, _)| like) != like {
+            let disagrees = self.disagrees(to);
+            if !of_this_call || !disagrees && self.call.bridged(to).map(|(like, _)| like) != like {
                 self.ignored();
                 continue;
             }
             let has_media = self.call.leg(to).is_some_and(|it| it.media.endpoint.is_some());
             match like {
-                _ if self.awaits_ack(to) || self.call.is_asked() || is_untold && !has_media => {
+                _ if self.awaits_ack(to) || self.call.is_asked() || disagrees && !has_media => {
                     self.postpone_offer(offer);
                 }
                 // What else it is offered, it is offered after that.
-                _ if is_untold => {
+                _ if disagrees => {
                     if !self.offer(to, to, Origin::Moved) {
                         self.postpone_offer(PendingOffer { like: None, to, back: false });
                     }
