@@ -3,7 +3,8 @@
 
 use std::net::SocketAddr;
 
-use super::{DtmfMode, Line, PairError, PairPolicy, Side, Wishes, across, formats, local_offer};
+use super::{DtmfMode, Hold, Line, PairError, PairPolicy, Side, Wishes, across, formats};
+use super::{local_answer, local_offer};
 use crate::negotiate::NegotiateError;
 
 /// Why two parties cannot send to each other directly.
@@ -79,17 +80,23 @@ pub fn direct(
     Ok(to.offer(&audio))
 }
 
-/// An offer that takes the media of a leg back to b2b: the last description sent, with our address. An offer of our own,
-/// if that is not known.
+/// An offer that takes the media of a leg back to b2b: the last description sent, with our address, and with our hold as
+/// it is now. If none is known, our answer to the party's offer counts as sent; without that it is an offer of our own.
 ///
 /// # Errors
 /// The policy leaves nothing to offer.
 pub fn back(side: &mut Side, policy: &PairPolicy) -> Result<Box<[u8]>, NegotiateError> {
+    if side.sent.is_none()
+        && let Some(theirs) = side.theirs.clone()
+    {
+        local_answer(side, &theirs, policy)?;
+    }
     let Some(Line { audio: told, .. }) = side.sent.as_deref().and_then(Line::known) else {
         return local_offer(side, None, policy);
     };
     let mut audio = b2b_sdp::AudioMedia::new(side.rtp, told.formats.clone());
-    audio.direction = told.direction;
+    let hold = if side.on_hold && !policy.hold.is_on() { Hold::Over } else { policy.hold };
+    audio.direction = hold.direction(told.direction);
     (audio.ptime_ms, audio.maxptime_ms) = (told.ptime_ms, told.maxptime_ms);
     audio.extensions.clone_from(&told.extensions);
     audio.rtcp_mux = policy.rtcp_mux;
@@ -107,7 +114,7 @@ impl Side {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{answer, apply, join, local_answer, offer};
+    use super::super::{answer, apply, join, offer};
     use super::*;
 
     const EVENTS: &str = "a=rtpmap:101 telephone-event/8000\r\n";
@@ -174,6 +181,38 @@ mod tests {
         apply(&mut b, &b_said).unwrap();
         assert!(!a.is_led_past() && !b.is_led_past());
         join(&a, &b).unwrap();
+    }
+
+    #[test]
+    fn an_answer_that_was_not_written_counts_as_sent_when_media_comes_back() {
+        let lines = said("203.0.113.9", "8 101", "")
+            .iter()
+            .chain(b"m=video 6000 RTP/AVP 96\r\n")
+            .copied()
+            .collect::<Vec<_>>();
+        let mut a = Side::new("192.0.2.1:10000".parse().unwrap(), 2);
+        let mut b = Side::new("192.0.2.1:10002".parse().unwrap(), 4);
+        offer(&mut a, &mut b, &lines, &PairPolicy::default()).unwrap();
+        a.resume();
+        let again = text(&back(&mut a, &PairPolicy::default()).unwrap());
+        assert!(
+            again.contains("m=audio 10000 RTP/AVP 8 101") && again.contains("m=video 0 RTP/AVP"),
+            "{again}"
+        );
+        assert!(!again.contains("o=- 1 1 "), "the version of the answer: {again}");
+    }
+
+    #[test]
+    fn media_comes_back_with_the_hold_that_there_is_now() {
+        let plain = said("198.51.100.7", "8 101", "");
+        let held = PairPolicy { hold: Hold::Silent, ..PairPolicy::default() };
+        let (mut a, _) = up(&plain, &plain);
+        for (policy, direction) in [(&held, Some("a=inactive")), (&PairPolicy::default(), None)] {
+            let again = text(&back(&mut a, policy).unwrap());
+            assert_eq!(again.lines().find(|it| *it == "a=inactive"), direction, "{again}");
+            assert!(!again.contains("only"), "{again}");
+            apply(&mut a, &plain).unwrap();
+        }
     }
 
     #[test]
