@@ -355,12 +355,16 @@ impl FakeMedia {
         Ok(Answer::Done)
     }
 
-    fn join(&self, a: EndpointId, b: EndpointId) -> Answer {
+    fn join(&self, a: EndpointId, b: EndpointId) -> Result<Answer, MediaError> {
         let mut state = self.state();
+        let is_unknown = |it| state.held.get(&it).is_some_and(|side| !side.is_described());
+        if is_unknown(a) || is_unknown(b) {
+            return Err(MediaError::Undescribed);
+        }
         state.bridges.retain(|(x, y)| ![*x, *y].iter().any(|it| [a, b].contains(it)));
         state.bridges.push((a, b));
         let route = || Route::Relay { encoding: "PCMA".to_owned() };
-        Answer::Joined(Joined { forward: route(), backward: route() })
+        Ok(Answer::Joined(Joined { forward: route(), backward: route() }))
     }
 
     fn counted(&self, endpoint: EndpointId) -> Result<Answer, MediaError> {
@@ -430,7 +434,7 @@ impl MediaBackend for FakeMedia {
                     side.withdraw();
                 }
             }
-            Verb::Bridge { a, b } => return MediaFuture::ready(Ok(self.join(a, b))),
+            Verb::Bridge { a, b } => return MediaFuture::ready(self.join(a, b)),
             Verb::Unbridge { a, b } => {
                 self.state().bridges.retain(|pair| *pair != (a, b) && *pair != (b, a));
             }

@@ -86,6 +86,8 @@ pub(crate) struct LegEndpoint {
 pub(crate) enum Agreement {
     #[default]
     Current,
+    /// Media may not have done what it was last asked: the party is offered its session again, and may refuse that.
+    Doubtful,
     /// The endpoint is another one, of which the party was not told yet.
     Moved,
 }
@@ -245,7 +247,15 @@ impl Leg {
             branch: None,
             callee: CalleeSession::default(),
             challenges: Vec::new(),
-            media: LegEndpoint { endpoint, family, joined, heard, signalling, led_past, agreement: Agreement::Current },
+            media: LegEndpoint {
+                endpoint,
+                family,
+                joined,
+                heard,
+                signalling,
+                led_past,
+                agreement: Agreement::Current,
+            },
             hold: LegHold::default(),
             takes: Takes::default(),
             identity: LegIdentity::default(),

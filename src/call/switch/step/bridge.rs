@@ -192,6 +192,12 @@ impl CallStep<'_> {
             Ok(joined) => tracing::debug!("legs {} and {}: {joined}", a.0, b.0),
             Err(error) => tracing::warn!("legs {} and {} have no audio: {error}", a.0, b.0),
         }
+        // Media of before does not know what was agreed, and nobody is asked again.
+        let is_forgotten = matches!(joined, Err(MediaError::Undescribed)) && self.call.resumed > 0;
+        let settled = |leg| !self.disagrees(leg) && !self.awaits_ack(leg);
+        if is_forgotten && self.are_joined(a, b) && settled(a) && settled(b) {
+            self.hears_nobody(if self.keeps_session(b) { b } else { a });
+        }
     }
 
     /// A branch has answered first.

@@ -480,9 +480,11 @@ impl CallStep<'_> {
         if under_way.is_some_and(|it| it.from == leg && it.to == leg) {
             self.part_with_offers(t, leg);
         }
-        let keeps = self.keeps_session(leg);
-        let up = self.call.leg_mut(leg).filter(|it| it.is_up() && !keeps);
-        up.into_iter().for_each(|it| it.media.agreement = Agreement::Moved);
+        let up = self.call.leg_mut(leg).filter(|it| it.is_up());
+        up.into_iter().for_each(|it| it.media.agreement = Agreement::Doubtful);
+        if self.keeps_session(leg) {
+            self.is_told(leg);
+        }
     }
 
     /// Tells the party of a leg, if it does not know, where its media is, as soon as that is possible.
@@ -509,9 +511,25 @@ impl CallStep<'_> {
         }
     }
 
+    /// The party does not take what it was offered again: it keeps its session, which is what media has if that was only in
+    /// doubt.
+    pub(super) fn not_taken(&mut self, t: Moment, leg: LegId, why: &str) {
+        match self.call.leg(leg).map(|it| it.media.agreement) {
+            Some(Agreement::Doubtful) => self.is_told(leg),
+            _ => self.media_moved_in_vain(t, leg, why),
+        }
+    }
+
     /// There is no other endpoint, or the party does not take it.
     pub(super) fn media_moved_in_vain(&mut self, t: Moment, leg: LegId, why: &str) {
         self.lost(t, leg, &TerminationCause::MediaLost, why, true);
+    }
+
+    /// An answered leg has no media any more, and nothing that can be done about it.
+    pub(super) fn hears_nobody(&mut self, leg: LegId) {
+        let why = self.call.leg_mut(leg).map(|it| &mut it.why);
+        why.into_iter().for_each(|why| why.cause = Some(TerminationCause::MediaLost));
+        self.follow(Follow::HangUp { leg, status: 503 });
     }
 
     /// A leg ends for a reason that no party has given, answered or not. `goes_on`: not its whole call, so that another

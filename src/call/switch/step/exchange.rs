@@ -5,7 +5,6 @@ use bytes::Bytes;
 use crate::LegId;
 use crate::controller::{Hold, MediaError, PairPolicy, Verb};
 use crate::failure::inside;
-use crate::leg_fsm::TerminationCause;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
 use crate::switch::state::effect::{DialogCommand, Note};
@@ -87,12 +86,8 @@ impl CallStep<'_> {
                 let reply = refusal(&error);
                 match origin {
                     Origin::Hold(_) => self.tell_holding(to, Err(error.into())),
-                    // Nothing can be offered to it, and it hears nobody.
-                    Origin::Moved => {
-                        let why = self.call.leg_mut(to).map(|it| &mut it.why);
-                        why.into_iter().for_each(|why| why.cause = Some(TerminationCause::MediaLost));
-                        self.follow(Follow::HangUp { leg: to, status: 503 });
-                    }
+                    // Nothing can be offered to it.
+                    Origin::Moved => self.hears_nobody(to),
                     _ => {}
                 }
                 self.exchange_refused(t, reply);
@@ -192,7 +187,7 @@ impl CallStep<'_> {
                 Err(MediaError::Stopped | MediaError::NoSuchEndpoint(_)) => {
                     self.postpone_offer(PendingOffer { like: None, to, back: false });
                 }
-                Err(error) => self.media_moved_in_vain(t, to, &format!("its party's answer: {error}")),
+                Err(error) => self.not_taken(t, to, &format!("its party's answer: {error}")),
             },
             // One of them may be in another bridge by now.
             Origin::Refresh { .. } if taken.is_ok() && !self.are_joined(from, to) => self.late(),
@@ -258,7 +253,7 @@ impl CallStep<'_> {
         if has_expired {
             self.session_expired(t, leg);
         } else if has_moved && told != 491 {
-            self.media_moved_in_vain(t, leg, &format!("its party takes no other address: {told}"));
+            self.not_taken(t, leg, &format!("its party takes no other address: {told}"));
         }
     }
 
@@ -346,7 +341,7 @@ impl CallStep<'_> {
     }
 
     /// Whether a leg is over, or what is to be done on an ACK of its party.
-    fn awaits_ack(&self, leg: LegId) -> bool {
+    pub(super) fn awaits_ack(&self, leg: LegId) -> bool {
         self.call.leg(leg).is_none_or(|it| it.life.awaits_ack())
     }
 

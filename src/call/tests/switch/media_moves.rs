@@ -40,6 +40,19 @@ fn takes_another(harness: &mut Harness, (party, usage): Party) {
 
 /// The parties agree to what they are offered meanwhile; how often each was asked.
 fn agree<const N: usize>(harness: &mut Harness, parties: [PartyId; N]) -> [usize; N] {
+    reply(harness, parties, |harness, party, usage| harness.answer(party, usage, Some(SESSION)))
+}
+
+/// The parties refuse what they are offered meanwhile; how often each was asked.
+fn refuse<const N: usize>(harness: &mut Harness, parties: [PartyId; N]) -> [usize; N] {
+    reply(harness, parties, |harness, party, usage| harness.reject(party, usage, 488))
+}
+
+fn reply<const N: usize>(
+    harness: &mut Harness,
+    parties: [PartyId; N],
+    with: impl Fn(&mut Harness, PartyId, UsageId),
+) -> [usize; N] {
     let mut asked = [0; N];
     for _ in 0..50 {
         harness.run(Duration::from_millis(200));
@@ -47,7 +60,7 @@ fn agree<const N: usize>(harness: &mut Harness, parties: [PartyId; N]) -> [usize
             for event in harness.take(party) {
                 if let Event::Usage { usage, event: UsageEvent::ReInvite { .. } } = event {
                     *count += 1;
-                    harness.answer(party, usage, Some(SESSION));
+                    with(harness, party, usage);
                 }
             }
         }
@@ -258,10 +271,7 @@ fn a_party_whose_media_was_not_written_when_the_process_died_talks_on() {
     let at_bob = harness.answer_next(bob, SESSION);
     harness.take(ann);
     harness.take(bob);
-    harness.dies_after(1, Moment::BeforeMessages);
-    harness.call(ann, "busy", Some(SESSION));
-    assert!(harness.is_down());
-    harness.comes_back(desk(), |_| {});
+    dies(&mut harness, ann);
     assert_eq!(agree(&mut harness, [ann, bob]), [1, 1]);
     assert!(harness.is_up(ann, at_ann) && harness.is_up(bob, at_bob));
     assert_eq!(harness.media().bridges().len(), 1);
@@ -270,8 +280,16 @@ fn a_party_whose_media_was_not_written_when_the_process_died_talks_on() {
     harness.assert_nothing_held();
 }
 
-#[test]
-fn parties_whose_answer_came_as_the_process_died_are_asked_again_and_talk() {
+/// The process dies and comes back.
+fn dies(harness: &mut Harness, ann: PartyId) {
+    harness.dies_after(1, Moment::BeforeMessages);
+    harness.call(ann, "busy", Some(SESSION));
+    assert!(harness.is_down());
+    harness.comes_back(desk(), |_| {});
+}
+
+/// Ann talks to Bob, whose answer media was told, but it was not written.
+fn answered_unwritten() -> (Harness, Party, Party) {
     let mut harness = surviving();
     let (ann, bob) = (harness.party(ANN), harness.party(BOB));
     let at_ann = harness.call(ann, "bob", Some(SESSION));
@@ -280,11 +298,40 @@ fn parties_whose_answer_came_as_the_process_died_are_asked_again_and_talk() {
     harness.answer(bob, at_bob, Some(SESSION));
     harness.take(ann);
     harness.take(bob);
-    harness.dies_after(1, Moment::BeforeMessages);
-    harness.call(ann, "busy", Some(SESSION));
-    assert!(harness.is_down());
+    (harness, (ann, at_ann), (bob, at_bob))
+}
+
+#[test]
+fn a_party_that_is_asked_again_in_vain_talks_on_if_media_has_its_session() {
+    let mut harness = surviving();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let at_ann = harness.call(ann, "bob", Some(SESSION));
+    let at_bob = harness.answer_next(bob, SESSION);
+    harness.media().fall_behind();
+    let now = harness.now();
+    harness.endpoint(ann).reinvite(now, at_ann, Some(Body::sdp(SESSION))).expect("nothing is under way");
+    agree(&mut harness, [ann, bob]);
+    dies(&mut harness, ann);
+    assert_eq!(refuse(&mut harness, [ann, bob]), [1, 1]);
+    assert!(harness.is_up(ann, at_ann) && harness.is_up(bob, at_bob));
+    assert_eq!(harness.media().bridges().len(), 1);
+}
+
+#[test]
+fn a_party_that_is_asked_again_in_vain_is_hung_up_if_media_forgot_it() {
+    let (mut harness, ann, bob) = answered_unwritten();
+    dies(&mut harness, ann.0);
+    refuse(&mut harness, [ann.0, bob.0]);
+    assert!(!harness.is_up(ann.0, ann.1) && !harness.is_up(bob.0, bob.1));
+    harness.run(Duration::from_secs(400));
+    harness.assert_nothing_held();
+}
+
+#[test]
+fn parties_whose_answer_came_as_the_process_died_are_asked_again_and_talk() {
+    let (mut harness, (ann, at_ann), (bob, at_bob)) = answered_unwritten();
     let first = session(&last_told(&harness, ANN));
-    harness.comes_back(desk(), |_| {});
+    dies(&mut harness, ann);
     assert!(harness.media().bridges().is_empty(), "media has forgotten the answer");
     assert_eq!(agree(&mut harness, [ann, bob]), [1, 1]);
     let again = session(&last_told(&harness, ANN));
