@@ -1,6 +1,7 @@
 """See scripts/hold-b2bua.sh."""
 
 import json
+import signal
 import subprocess
 import tempfile
 import time
@@ -8,6 +9,8 @@ import time
 from load import Load
 from machine import (
     AT, BUILT, HERE, LAST_CORE, PARTIES, ROOT, House, Process, Server, arguments, conclude, wait_for)
+from survive_deaths import killed
+from survive_mix import Kept
 
 RTP = f"{PARTIES}:7000"
 RAMP = 100
@@ -17,6 +20,8 @@ TIMEOUT_S = 20
 LOST = 1e-4
 # Share that may be in flight at the end of a minute. More means that a stream has stopped, which leaves no gap.
 IN_FLIGHT = 1e-2
+# After a death with 10,000 calls: all have sound again, and all are taken up, within this time, ms.
+SOUND_MS, SIGNALLING_MS = 3_000, 8_000
 
 
 class Rtp(Process):
@@ -50,15 +55,30 @@ def side(house, who, *more):
     return Load(house, who, "--scenario", path, "--scenario-key", "rtcp=a=rtcp-mux", *more)
 
 
-def serving(house, callee, survives):
+def serving(house, callee, options):
     config = (HERE / "bench/b2bua.toml").read_text()
     config = config.replace("rtp_timeout_s = 0", f"rtp_timeout_s = {TIMEOUT_S}").replace('listen = "off"', 'listen = "$http"\ntoken = "off"')
-    if survives:
+    if options.survives or options.dies:
         memory = house.enter_context(tempfile.TemporaryDirectory(prefix="b2b-hold-", dir="/dev/shm"))
-        config += f'\n[survive]\nfile = "{memory}/calls"\nsize_mb = 256\n'
+        config += f'\n[survive]\nfile = "{memory}/calls"\nsize_mb = 512\n'
     path = house.path / "hold.template.toml"
     path.write_text(config)
-    return Server(house, path, callee=callee.address, threads=2).rests()
+    return (Kept if options.dies else Server)(house, path, callee=callee.address, threads=2).rests()
+
+
+def dies(server, calls):
+    """Kills the server; returns what the next one has taken, and what is not as it has to be, as text."""
+    at, begun = killed(server, signal.SIGKILL)
+    server.comes_back()
+    before = lambda: server.ask("/survive")["before"]
+    wait_for(lambda: before()["took"]["signalling_ms"] is not None, "all calls to be taken up", 60)
+    took, away = before()["took"], (begun - at) * 1000
+    sound = away + sum(took[f"{part}_ms"] for part in ("starting", "reading", "opening", "writing", "joining"))
+    row = {"away_ms": round(away), "sound_ms": round(sound), "took": took, "went_on": before()["went_on"]}
+    row["signalling_ms"] = round(sound + took["listening_ms"] + took["signalling_ms"])
+    problems = [f"{row['went_on']} of {calls} calls went on"] if row["went_on"] != calls else []
+    late = row["sound_ms"] > SOUND_MS or row["signalling_ms"] > SIGNALLING_MS
+    return row, problems + ([f"calls were back late: {row}"] if late else [])
 
 
 def share(count):
@@ -66,13 +86,13 @@ def share(count):
 
 
 def main():
-    options = arguments(calls=10_000, full=1_000, minutes=10, survives=False, json="target/hold-b2bua.json")
+    options = arguments(calls=10_000, full=1_000, minutes=10, survives=False, dies=False, json="target/hold-b2bua.json")
     problems, minutes = [], []
     with House() as house:
         callee = side(house, "callee")
-        server = serving(house, callee, options.survives)
+        server = serving(house, callee, options)
         rtp, before = Rtp(house, options.full), server.rss()
-        hold = options.calls / RAMP + 40 + options.minutes * 60
+        hold = options.calls / RAMP + (100 if options.dies else 40) + options.minutes * 60
         caller = side(house, "caller", "--rate", RAMP, "--calls", options.calls, "--hold-s", hold,
                          "--target", f"sip:bench@{server.address}")
         are_up = lambda: server.holdings()["calls"] == options.calls or not caller.is_alive()
@@ -96,6 +116,17 @@ def main():
                 lost = count["missing"] - row["unread"] > count["received"] * LOST + 64
                 if lost or count["misled"] or count["received"] < count["sent"] * (1 - IN_FLIGHT):
                     problems.append(f"minute {minute + 1}, {kind}: {count}, {row['unread']} unread")
+        if options.dies:
+            death, late = dies(server, options.calls)
+            print(f"  after a kill: {death}", flush=True)
+            problems += late
+            # What came before is not of this report.
+            time.sleep(10)
+            rtp.report()
+            time.sleep(10)
+            row = rtp.report()
+            silent = [kind for kind in ("full", "slow") if row[kind]["received"] < row[kind]["sent"] * (1 - IN_FLIGHT)]
+            problems += [f"after a kill, {kind}: {row[kind]}" for kind in silent]
         problems += server.never()
         caller.finish(hold * 2, options.calls)
         callee.ended(options.calls)
@@ -108,7 +139,7 @@ def main():
             problems.append(f"{len(records)} records, {short} of calls that ended too early")
     each = round((minutes[-1]["rss_mb"] * 2**20 - before) / 1024 / options.calls, 1)
     print(f"{options.calls} calls for {options.minutes} minutes, {options.full} of them with full RTP: {each} KB each")
-    conclude(options.json, problems, minutes=minutes, kb_each=each)
+    conclude(options.json, problems, minutes=minutes, kb_each=each, death=death if options.dies else None)
 
 
 if __name__ == "__main__":
