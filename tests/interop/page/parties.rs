@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::browser::Tab;
 use super::{is_narrow_enough, phone};
-use crate::interop::support::{Running, free_port};
+use crate::interop::support::Running;
 use crate::server_support::phone::Phone;
 use crate::server_support::{Server, server, start};
 
@@ -19,10 +19,9 @@ const QUEUE: &str = "[[user]]\nname = \"1001\"\npassword = \"one\"\n[[user]]\nna
 /// A server without trusted addresses.
 pub(super) fn untrusting(lines: &str) -> Server {
     let folder = tempfile::tempdir().expect("a folder");
-    let [sip, http] = [free_port(), free_port()];
     let text = format!(
-        "[server]\nlisten = [\"udp:127.0.0.1:{sip}\"]\nstore = \"memory\"\ndomains = [\"127.0.0.1\"]\n\
-         [http]\nlisten = \"127.0.0.1:{http}\"\ntoken = \"off\"\n{lines}"
+        "[server]\nlisten = [\"udp:127.0.0.1:0\"]\nstore = \"memory\"\ndomains = [\"127.0.0.1\"]\n\
+         [http]\nlisten = \"127.0.0.1:0\"\ntoken = \"off\"\n{lines}"
     );
     std::fs::write(folder.path().join("b2bua.toml"), text).expect("a file");
     start(folder)
