@@ -5,7 +5,8 @@
 //! Every socket that the server has at the first address gets a packet a second from the second address, which the
 //! session descriptions of all calls name. The packets that come back tell which two sockets belong to a call. Commands
 //! on standard input: `full` gives that many calls 50 packets a second both ways; `report` prints, as JSON, the packets
-//! sent, received, and missing between the received ones since the last report. The end of the input ends the program.
+//! sent, received, and missing between the received ones since the last report, and the streams without any. The end of
+//! the input ends the program.
 
 use std::collections::HashMap;
 use std::io::{BufRead, IoSlice};
@@ -44,6 +45,8 @@ struct Stream {
     /// The socket that the packet came back from: that of the call's other party.
     other: Option<usize>,
     is_full: bool,
+    /// Since the last report.
+    is_heard: bool,
 }
 
 /// Packets of full, or of slow, streams.
@@ -139,7 +142,14 @@ impl Load {
             if ip == address && port >= 10_000 && !self.by_port.contains_key(&port) {
                 self.by_port.insert(port, self.streams.len());
                 let to = SocketAddr::new(IpAddr::V4(self.server), port);
-                self.streams.push(Stream { to, next: 0, expected: 0, other: None, is_full: false });
+                self.streams.push(Stream {
+                    to,
+                    next: 0,
+                    expected: 0,
+                    other: None,
+                    is_full: false,
+                    is_heard: false,
+                });
             }
         }
         Ok(())
@@ -206,7 +216,7 @@ impl Load {
                 };
                 count.misled += u64::from(it.other != other);
             }
-            (it.other, it.expected) = (other, it.expected.max(number + 1));
+            (it.other, it.expected, it.is_heard) = (other, it.expected.max(number + 1), true);
         });
         self.unread = received.overflowed.unwrap_or(self.unread);
     }
@@ -217,11 +227,14 @@ impl Load {
             serde_json::json!({ "sent": sent, "received": received, "missing": missing, "misled": misled })
         };
         let streams = self.streams.iter().filter(|it| it.other.is_some()).count();
+        let silent = self.streams.iter().filter(|it| it.other.is_some() && !it.is_heard).count();
+        self.streams.iter_mut().for_each(|it| it.is_heard = false);
         let unread = self.unread.wrapping_sub(self.unread_before);
         println!(
             "{}",
             serde_json::json!({
                 "streams": streams, "full": side(self.counts[0]), "slow": side(self.counts[1]), "unread": unread,
+                "silent": silent,
             })
         );
         (self.counts, self.unread_before) = ([Count::default(); 2], self.unread);
