@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs a package in a Debian root (this machine's own, with all changes in an overlay that is discarded at the end),
-# starts the server as its unit does, checks its health, stops it, removes and purges it.
+# starts the server as its unit does, checks its health, kills it in ten calls, which go on, stops it, removes and purges
+# it.
 # usage: scripts/test-deb.sh [package]
 # Needs root: it creates namespaces for mounts, processes and the network, with loopback only. The exit code is 77 if
 # this machine does not support overlay file systems.
@@ -22,6 +23,7 @@ mkdir -p "$root/run" "$root/tmp"
 mount -t tmpfs none "$root/run"
 cp "$package" "$root/b2b.deb"
 within() { chroot "$root" "$@"; }
+child_of() { tr -d ' ' <"$root/proc/$1/task/$1/children"; }
 fails() { echo "FAILED: $*"; exit 1; }
 
 within dpkg --install /b2b.deb
@@ -32,10 +34,20 @@ within b2b --version
 
 # Like the unit: its command, an unprivileged user, and the folder that systemd creates.
 command=$(sed -n 's/^ExecStart=//p' "$root/usr/lib/systemd/system/b2b.service")
-within install -d -o nobody -g nogroup -m 750 /var/lib/b2b
+within install -d -o nobody -g nogroup -m 750 /var/lib/b2b /run/b2b
+sed -i '/^listen = \["udp/a trusted = ["127.0.0.0/8"]' "$root/etc/b2b/b2bua.toml"
+cat >>"$root/etc/b2b/b2bua.toml" <<'END'
+[[route]]
+called = "2000"
+to = "sip:2000@127.0.0.1:5070"
+[survive]
+file = "/run/b2b/calls"
+size_mb = 4
+END
 # shellcheck disable=SC2086 # words of the command
 within setpriv --reuid nobody --regid nogroup --clear-groups --no-new-privs --bounding-set=-all env -C /var/lib/b2b $command \
     >"$layers/said" 2>&1 &
+started=$!
 for _ in $(seq 150); do
     health=$(python3 -c 'import urllib.request as it; print(it.urlopen("http://127.0.0.1:8080/healthz").read().decode())' \
         2>/dev/null) && break
@@ -43,9 +55,21 @@ for _ in $(seq 150); do
 done
 [ "${health:-}" = ok ] || { cat "$layers/said"; fails "it does not serve"; }
 [ -e "$root/var/lib/b2b/b2b.sqlite" ] || fails "no store below /var/lib/b2b"
-# The first process of that name in this PID namespace is the keeper.
-within sh -c 'kill -TERM $(cat /proc/[0-9]*/stat | awk "\$2 == \"(b2b)\" { print \$1 }" | sort -n | head -n 1)'
-wait $! || { cat "$layers/said"; fails "it ended with $?"; }
+
+within b2b load --sip-bind 127.0.0.1:5070 --callee 'answer; say mark; hung up' >"$layers/callees" 2>&1 &
+callees=$!
+within b2b load --target sip:2000@127.0.0.1:5060 --calls 10 --rate 10 --hold-s 5 >"$layers/calls" 2>&1 &
+calls=$!
+sleep 3
+keeper=$(child_of $started)
+kill -KILL "$(child_of "$keeper")"
+wait $calls && grep -q '10 answered, 10 done, 0 failed' "$layers/calls" && grep -q 'goes on' "$layers/said" \
+    || { cat "$layers/said" "$layers/calls"; fails "calls have not outlived the server"; }
+grep gap "$layers/calls"
+kill $callees
+
+kill -TERM "$keeper"
+wait $started || { cat "$layers/said"; fails "it ended with $?"; }
 
 within dpkg --remove b2b
 [ ! -e "$root/usr/bin/b2b" ] || fails "the program is still there"
@@ -54,4 +78,4 @@ within dpkg --remove b2b
 within dpkg --purge b2b
 left=$(find "$root/etc/b2b" "$root/var/lib/b2b" "$root/usr/share/doc/b2b" 2>/dev/null || true)
 [ -z "$left" ] || fails "left behind: $left"
-echo "installed, started, stopped, removed and purged: $(basename "$package")"
+echo "installed, started, killed in calls, stopped, removed and purged: $(basename "$package")"
