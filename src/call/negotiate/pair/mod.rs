@@ -281,7 +281,8 @@ impl Side {
 
     /// Withdraws the pending offers.
     pub fn withdraw(&mut self) {
-        self.ours = None;
+        // The next one differs from one that nothing here knows any more (RFC 3264 §8).
+        self.version += u64::from(self.ours.take().is_some() && self.sent.is_none());
         self.theirs = None;
         self.holding = None;
     }
