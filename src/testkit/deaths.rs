@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -41,6 +42,8 @@ pub struct Left {
     pub music: Vec<LegId>,
     /// The branches whose INVITEs were delayed.
     pub delayed: Vec<LegId>,
+    /// When each call was to do something by itself.
+    pub deadlines: BTreeMap<CallId, Option<Instant>>,
 }
 
 /// A call as it was kept.
@@ -246,7 +249,8 @@ impl Harness {
         let counters = self.counters_of_all();
         self.lives.counters = counters;
         let (calls, members, music) = (self.snapshot(), self.members(), self.with_music());
-        self.lives.left = Some(Left { calls, members, music, delayed: self.delayed() });
+        let (delayed, deadlines) = (self.delayed(), self.deadlines());
+        self.lives.left = Some(Left { calls, members, music, delayed, deadlines });
     }
 
     /// The answered legs, by their endpoints.
@@ -266,6 +270,16 @@ impl Harness {
     /// The branches whose INVITEs are delayed, in the order of their turns.
     pub fn delayed(&self) -> Vec<LegId> {
         self.switch.delayed()
+    }
+
+    /// Whether an offer to a party of this call has no answer yet.
+    pub fn is_asked(&self, call: CallId) -> bool {
+        self.switch.is_asked(call)
+    }
+
+    /// When each call next does something by itself.
+    pub fn deadlines(&self) -> BTreeMap<CallId, Option<Instant>> {
+        self.switch.deadlines()
     }
 
     /// The answered legs that hear music.

@@ -1,14 +1,17 @@
 //! What `b2b-testkit` needs to drive a switch in place of `driver`: the commands of its service, carried out
 //! when the test decides. A build with a feature for it would be a second one, of this crate and of all above it.
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use tokio::sync::mpsc;
 
-use crate::LegId;
 use crate::controller::EndpointId;
 use crate::service::command::Command;
 use crate::switch::Switch;
 use crate::switch::common::{RecordSink, SwitchConfig, SwitchParts};
 use crate::switch::turn::Turn;
+use crate::{CallId, LegId};
 
 pub use crate::switch::counters::{Row, Rows};
 
@@ -51,6 +54,17 @@ impl Switch {
     /// The branches whose INVITEs are delayed, in the order of their turns.
     pub fn delayed(&self) -> Vec<LegId> {
         self.common.sleepers.branches().into_iter().map(|it| it.leg).collect()
+    }
+
+    /// Whether an offer to a party of this call has no answer yet.
+    pub fn is_asked(&self, call: CallId) -> bool {
+        self.calls.get(call).is_some_and(|it| it.is_asked())
+    }
+
+    /// When each call next does something by itself.
+    pub fn deadlines(&self) -> BTreeMap<CallId, Option<Instant>> {
+        let of = |id| self.calls.get(id).and_then(|it| it.next_timeout());
+        self.calls.ids().into_iter().map(|id| (id, of(id))).collect()
     }
 
     /// The media endpoint of an answered leg.

@@ -25,6 +25,9 @@ use crate::plan::dice;
 use crate::wire;
 use crate::world::{World, ours};
 
+/// By so much the same time may differ, written by one process and read by the next.
+const CLOCKS: Duration = Duration::from_millis(50);
+
 /// A death.
 #[derive(Debug, Clone)]
 pub struct Death {
@@ -261,6 +264,14 @@ impl World {
             }
             if !(talks(before) || in_application) {
                 continue;
+            }
+            // A transfer by a command ends with that.
+            let transfers = before.dialling.as_ref().is_some_and(|it| it.transfer);
+            if talks(before) && !transfers {
+                let [was, is] = [&left.deadlines, &self.harness.deadlines()]
+                    .map(|it| it.get(&before.call).copied().flatten());
+                let is_same = was.zip(is).map_or(was == is, |(was, is)| was.max(is) - was.min(is) < CLOCKS);
+                assert!(is_same, "it was to do something at {was:?}, and is at {is:?}: {before:?}");
             }
             let up = now.map(answered).unwrap_or_default();
             let lost = answered(before).into_iter().find(|leg| !up.contains(leg));

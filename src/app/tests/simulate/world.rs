@@ -476,7 +476,9 @@ impl World {
         let joined = self.harness.media().bridges();
         let apart = |call: &b2b_call::switch::CallSnapshot| {
             let bridge = call.bridge.as_ref()?;
-            if bridge.state != b2b_call::bridge_fsm::BridgeState::Active {
+            // Whose media has moved is told once another one has answered, or is dead.
+            let waits = self.harness.is_asked(call.call);
+            if waits || bridge.state != b2b_call::bridge_fsm::BridgeState::Active {
                 return None;
             }
             let ends = [bridge.a, bridge.b].map(|leg| self.harness.endpoint_of(leg));
