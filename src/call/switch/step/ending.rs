@@ -480,7 +480,7 @@ impl CallStep<'_> {
         if under_way.is_some_and(|it| it.from == leg && it.to == leg) {
             self.part_with_offers(t, leg);
         }
-        let up = self.call.leg_mut(leg).filter(|it| it.is_up());
+        let up = self.call.leg_mut(leg).filter(|it| it.is_up() && it.media.agreement != Agreement::Moved);
         up.into_iter().for_each(|it| it.media.agreement = Agreement::Doubtful);
         if self.keeps_session(leg) {
             self.is_told(leg);
