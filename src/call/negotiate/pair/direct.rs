@@ -185,11 +185,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_was_not_written_counts_as_sent_when_media_comes_back() {
-        let lines = said("203.0.113.9", "8 101", "")
-            .iter()
-            .chain(b"m=video 6000 RTP/AVP 96\r\n")
-            .copied()
-            .collect::<Vec<_>>();
+        let lines = said("203.0.113.9", "8 101", "m=video 6000 RTP/AVP 96\r\n");
         let mut a = Side::new("192.0.2.1:10000".parse().unwrap(), 2);
         let mut b = Side::new("192.0.2.1:10002".parse().unwrap(), 4);
         offer(&mut a, &mut b, &lines, &PairPolicy::default()).unwrap();
